@@ -1,0 +1,239 @@
+"""Fixtures for every test. Their types are in ``surroundings.py``.
+
+``isolated_home`` is always on: no test sees the home, the session bus, the display or the settings
+of whoever runs it.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from surroundings import (
+    PYTHON,
+    HoldallCli,
+    OrdinaryUser,
+    Require,
+    environment_for,
+    make_home,
+    not_here,
+    run,
+)
+
+TESTS = Path(__file__).parent
+NEEDS_ROOT = "needs root"
+SESSION = {
+    *("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS"),
+    *("XDG_CONFIG_DIRS", "XDG_DATA_DIRS"),
+}
+
+# Two shared cores make any deadline a coin toss.
+settings.register_profile("holdall", deadline=None, print_blob=True)
+settings.load_profile("holdall")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all of ``tests/integration``, so that no test there can pass for a unit test."""
+    for item in items:
+        if item.path.is_relative_to(TESTS / "integration"):
+            item.add_marker(pytest.mark.integration)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Run tests marked ``root`` as root only."""
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        not_here(NEEDS_ROOT)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say aloud what was left out for want of root."""
+    skipped = terminalreporter.getreports("skipped")
+    count = sum(
+        isinstance(report.longrepr, tuple) and NEEDS_ROOT in report.longrepr[2]
+        for report in skipped
+    )
+    if count:
+        terminalreporter.write_line(f"NOT RUN: {count} tests need root", yellow=True, bold=True)
+
+
+@pytest.fixture(autouse=True)
+def isolated_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home in the test's own folder; HOME and every XDG directory point into it."""
+    keep_package_settings(monkeypatch)
+    home = make_home(tmp_path / "home")
+    for name, value in environment_for(home).items():
+        monkeypatch.setenv(name, value)
+    for name in tuple(os.environ):
+        if name in SESSION or name.startswith("HOLDALL_"):
+            monkeypatch.delenv(name)
+    return home
+
+
+def keep_package_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pip find its settings and its cache once HOME points elsewhere."""
+    config = Path.home() / ".config/pip/pip.conf"
+    if config.is_file() and "PIP_CONFIG_FILE" not in os.environ:
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
+    if "PIP_CACHE_DIR" not in os.environ:
+        monkeypatch.setenv("PIP_CACHE_DIR", str(Path.home() / ".cache/pip"))
+
+
+@pytest.fixture
+def holdall_cli(isolated_home: Path) -> HoldallCli:
+    """The command ``holdall`` with the test's own home."""
+    return HoldallCli(PYTHON, environment_for(isolated_home))
+
+
+@pytest.fixture(scope="session")
+def require() -> Require:
+    """A guard: ``require("bwrap")`` is its path, or the end of the test (a failure in CI)."""
+
+    def find(program: str, /) -> Path:
+        found = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+        if found is None:
+            not_here(f"needs the program {program}")
+        return Path(found)
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def sandbox(require: Require) -> Path:
+    """The program bwrap, on a machine that lets it make user namespaces."""
+    bwrap = require("bwrap")
+    attempt = run([bwrap, "--unshare-all", "--ro-bind", "/", "/", "true"], environment={})
+    if attempt.returncode != 0:
+        not_here(f"needs user namespaces: {attempt.stderr.strip()}")
+    return bwrap
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A throwaway account, and an interpreter with holdall that it can start."""
+
+    entry: pwd.struct_passwd
+    python: Path
+    environment: dict[str, str]
+
+    @property
+    def base(self) -> Path:
+        return Path(self.entry.pw_dir)
+
+
+@pytest.fixture(scope="session")
+def account(require: Require) -> Iterator[Account]:
+    """One throwaway account for all tests of this process."""
+    if os.geteuid() != 0:
+        not_here(NEEDS_ROOT)
+    # pytest's own temporary folders are closed to other users.
+    base = Path(tempfile.mkdtemp(prefix="holdall-test-"))
+    base.chmod(0o755)
+    name = base.name.replace("_", "-").lower()
+    subprocess.run(
+        [
+            *(require("useradd"), "--system", "--no-create-home", "--user-group"),
+            *("--home-dir", base, "--shell", "/bin/sh", name),
+        ],
+        check=True,
+    )
+    try:
+        entry = pwd.getpwnam(name)
+        yield reachable_python(Account(entry, PYTHON, {}))
+    finally:
+        end_processes(pwd.getpwnam(name).pw_uid)
+        subprocess.run([require("userdel"), "--force", name], check=True, capture_output=True)
+        shutil.rmtree(base)
+
+
+def reachable_python(account: Account) -> Account:
+    """Give the account an interpreter with holdall, copied if the checkout is closed to it."""
+    user = (account.entry.pw_uid, account.entry.pw_gid)
+
+    def starts(python: Path, environment: dict[str, str]) -> bool:
+        try:
+            attempt = run(
+                [python, "-c", "import holdall, cryptography"],
+                environment=environment,
+                directory=Path("/"),
+                user=user,
+            )
+        except PermissionError:
+            return False
+        return attempt.returncode == 0
+
+    if starts(PYTHON, {}):
+        return account
+    library = account.base / "python"
+    shutil.copytree(sysconfig.get_path("purelib"), library, symlinks=True)
+    shutil.copytree(TESTS.parent / "src", library, symlinks=True, dirs_exist_ok=True)
+    subprocess.run(["chmod", "-R", "a+rX", library], check=True)
+    copied = replace(account, python=PYTHON.resolve(), environment={"PYTHONPATH": str(library)})
+    if not starts(copied.python, copied.environment):
+        not_here(f"needs a Python that ordinary users can start, not {copied.python}")
+    return copied
+
+
+def end_processes(uid: int) -> None:
+    """End whatever a test left running as a throwaway account."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.stat().st_uid == uid:
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+@pytest.fixture
+def ordinary_user(account: Account) -> Iterator[OrdinaryUser]:
+    """A user without privileges, with an empty home; only root can make one."""
+    entry = account.entry
+    home = make_home(account.base / "home")
+    environment = environment_for(home) | account.environment | {"USER": entry.pw_name}
+    environment["PIP_CACHE_DIR"] = str(home / ".cache/pip")
+    user = OrdinaryUser(
+        entry.pw_name, entry.pw_uid, entry.pw_gid, home, environment, account.python
+    )
+    user.give(home)
+    yield user
+    end_processes(entry.pw_uid)
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def ext4_loop(tmp_path: Path, require: Require) -> Iterator[Path]:
+    """An empty, journalled ext4 of 2 GB in a loop file in memory, mounted; needs root.
+
+    It has no fs-verity, and is open to every user as /tmp is.
+    """
+    if os.geteuid() != 0:
+        not_here(NEEDS_ROOT)
+    with contextlib.ExitStack() as cleanup:
+        memory = tmp_path / "memory"
+        mount(cleanup, "tmpfs", memory, "-t", "tmpfs", "-o", "size=2200m")
+        image = memory / "ext4.img"
+        with image.open("wb") as file:
+            file.truncate(2 << 30)
+        subprocess.run(
+            [require("mkfs.ext4"), "-q", "-O", "has_journal", "-E", "root_owner=0:0", image],
+            check=True,
+        )
+        point = tmp_path / "ext4"
+        mount(cleanup, str(image), point, "-o", "loop")
+        point.chmod(0o1777)
+        yield point
+
+
+def mount(cleanup: contextlib.ExitStack, source: str, point: Path, *options: str) -> None:
+    """Mount, or end the test; unmount when ``cleanup`` is closed."""
+    point.mkdir()
+    attempt = run(["mount", *options, source, point], environment=os.environ)
+    if attempt.returncode != 0:
+        not_here(f"needs to mount: {attempt.stderr.strip()}")
+    cleanup.callback(lambda: subprocess.run(["umount", point], check=True))
