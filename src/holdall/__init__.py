@@ -1,0 +1,3 @@
+"""holdall: one signed bundle, every installed form."""
+
+__version__ = "0.1.0"

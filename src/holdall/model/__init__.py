@@ -1,0 +1,4 @@
+"""What things are: frozen values and their exact bytes.
+
+Knows nothing of files, processes, clocks or the network.
+"""

@@ -1,0 +1,219 @@
+"""The files of an app as a value: sorted entries and their one exact encoding.
+
+Format: docs/reference/formats/tree.md. Parsing is hostile-input code: a tree that is built at all is canonical,
+so everything that takes a `Tree` may trust its paths.
+"""
+
+import re
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import NamedTuple, assert_never
+
+import msgspec
+
+from holdall.errors import CorruptError, UsageError
+from holdall.model.digest import SIZE, Digest, digest_of
+
+FORMAT = 1
+MAX_BYTES = 128 * 2**20
+MAX_ENTRIES = 1_000_000
+MAX_PATH = 4096
+MAX_ELEMENT = 255
+
+_DIRECTORY, _FILE, _PROGRAM, _SYMLINK = 0, 1, 2, 3
+# C0, DEL, C1, line separators and the bidirectional controls that make a name read as another
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_DOTS = re.compile(r"(?:^|/)\.{0,2}(?:/|$)", re.MULTILINE)
+_LONG = re.compile(r"[^/\n]{64,}")
+
+
+class Directory(NamedTuple):
+    """A folder; its mode is 0755."""
+
+    path: str
+
+
+class File(NamedTuple):
+    """A regular file; its mode is 0644, or 0755 when executable. `size` is in bytes."""
+
+    path: str
+    digest: bytes
+    size: int
+    executable: bool
+
+
+class Symlink(NamedTuple):
+    """A symbolic link; the target is any text and is never followed by holdall."""
+
+    path: str
+    target: str
+
+
+Entry = Directory | File | Symlink
+
+
+class Tree(NamedTuple):
+    """Sorted entries, parents before children, no path twice."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def files(self) -> list[File]:
+        """The regular files, in order."""
+        return [entry for entry in self.entries if isinstance(entry, File)]
+
+    @property
+    def contents(self) -> dict[bytes, int]:
+        """Raw digest to size in bytes of every distinct content, in order of first use."""
+        return {file.digest: file.size for file in self.files}
+
+    @property
+    def size(self) -> int:
+        """The apparent size in bytes: every file counted, however often its content occurs."""
+        return sum(file.size for file in self.files)
+
+
+class _Wire(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    format: int
+    paths: list[str]
+    kinds: bytes
+    reuse: list[int]
+    sizes: list[int]
+    digests: bytes
+    targets: list[str]
+
+
+def encode(tree: Tree) -> bytes:
+    """The one exact encoding of `tree`; raises UsageError where its paths or targets break the rules."""
+    _check_paths([entry.path for entry in tree.entries], UsageError)
+    wire = _Wire(FORMAT, [entry.path for entry in tree.entries], b"", [], [], b"", [])
+    kinds, digests = bytearray(), bytearray()
+    numbers: dict[bytes, int] = {}
+    for entry in tree.entries:
+        match entry:
+            case Directory():
+                kinds.append(_DIRECTORY)
+            case File(_, digest, size, executable):
+                kinds.append(_PROGRAM if executable else _FILE)
+                if digest in numbers:
+                    wire.reuse.append(numbers[digest] + 1)
+                    continue
+                wire.reuse.append(0)
+                numbers[digest] = len(numbers)
+                wire.sizes.append(size)
+                digests += digest
+            case Symlink(path, target):
+                _check_target(path, target, UsageError)
+                kinds.append(_SYMLINK)
+                wire.targets.append(target)
+            case _:
+                assert_never(entry)
+    wire.kinds, wire.digests = bytes(kinds), bytes(digests)
+    data = msgspec.msgpack.encode(wire)
+    _check_parents(tree.entries, UsageError)
+    if len(data) > MAX_BYTES or len(tree.entries) > MAX_ENTRIES:
+        raise UsageError(f"A tree may have {MAX_ENTRIES} entries at most; this one has {len(tree.entries)}.")
+    return data
+
+
+def parse(data: bytes) -> Tree:
+    """Read a tree's bytes; raises CorruptError at the first rule they break."""
+    if len(data) > MAX_BYTES:
+        raise CorruptError(f"The tree is {len(data)} bytes long; more than {MAX_BYTES} is refused.")
+    try:
+        wire = msgspec.msgpack.decode(data, type=_Wire)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptError(f"The tree cannot be read: {error}.") from error
+    if wire.format != FORMAT:
+        raise CorruptError(f"The tree has format {wire.format}; this holdall reads format {FORMAT}.")
+    if len(wire.paths) > MAX_ENTRIES:
+        raise CorruptError(f"The tree has {len(wire.paths)} entries; more than {MAX_ENTRIES} is refused.")
+    _check_paths(wire.paths, CorruptError)
+    tree = Tree(tuple(_entries(wire)))
+    _check_parents(tree.entries, CorruptError)
+    if msgspec.msgpack.encode(wire) != data:
+        raise CorruptError("The tree is not in its one exact encoding.")
+    return tree
+
+
+def tree_digest(data: bytes) -> Digest:
+    """The digest a release names a tree by: that of its encoded bytes."""
+    return Digest(digest_of(data))
+
+
+def check_path(path: str) -> None:
+    """Raise UsageError when `path` could not stand in a tree."""
+    _check_paths([path], UsageError)
+
+
+def _entries(wire: _Wire) -> list[Entry]:
+    kinds = wire.kinds
+    if len(kinds) != len(wire.paths) or len(wire.digests) != SIZE * len(wire.sizes):
+        raise CorruptError("The tree's columns have different lengths.")
+    contents = _contents(wire)
+    fresh, reused, targets = iter(contents), iter(wire.reuse), iter(wire.targets)
+    made, entries = 0, []
+    try:
+        for path, kind in zip(wire.paths, kinds, strict=True):
+            if kind in {_FILE, _PROGRAM}:
+                number = next(reused)
+                if not 0 <= number <= made:
+                    raise CorruptError(f"The tree's entry {path!r} names a content that does not come before it.")
+                digest, size = contents[number - 1] if number else next(fresh)
+                made += not number
+                entries.append(File(path, digest, size, kind == _PROGRAM))
+            elif kind == _DIRECTORY:
+                entries.append(Directory(path))
+            elif kind == _SYMLINK:
+                target = next(targets)
+                _check_target(path, target, CorruptError)
+                entries.append(Symlink(path, target))
+            else:
+                raise CorruptError(f"The tree's entry {path!r} is of unknown kind {kind}.")
+    except StopIteration:
+        raise CorruptError("The tree's columns have different lengths.") from None
+    if any(next(rest, None) is not None for rest in (fresh, reused, targets)):
+        raise CorruptError("The tree's columns have different lengths.")
+    return entries
+
+
+def _contents(wire: _Wire) -> list[tuple[bytes, int]]:
+    digests = [wire.digests[at : at + SIZE] for at in range(0, len(wire.digests), SIZE)]
+    if len(set(digests)) != len(digests):
+        raise CorruptError("The tree lists one content twice.")
+    if any(not 0 <= size < 2**63 for size in wire.sizes) or sum(wire.sizes) >= 2**63:
+        raise CorruptError("The tree has a file of an impossible size.")
+    return list(zip(digests, wire.sizes, strict=True))
+
+
+def _check_paths(paths: list[str], error: type[CorruptError | UsageError]) -> None:
+    joined = "\n".join(paths)
+    if joined.count("\n") != max(len(paths) - 1, 0) or _FORBIDDEN.search(joined.replace("\n", "")):
+        bad = next(path for path in paths if _FORBIDDEN.search(path))
+        raise error(f"The path {ascii(bad)} has a control character; such names are refused.")
+    for path in paths:
+        if not path or len(path) > MAX_PATH or (not path.isascii() and len(path.encode()) > MAX_PATH):
+            raise error(f"A path of the tree is empty or longer than {MAX_PATH} bytes.")
+    if paths and (found := _DOTS.search(joined)):
+        line = joined[joined.rfind("\n", 0, found.start() + 1) + 1 :].partition("\n")[0]
+        raise error(f"The path {line!r} has an empty, '.' or '..' element; paths are relative and plain.")
+    for run in _LONG.findall(joined):
+        if len(run.encode()) > MAX_ELEMENT:
+            raise error(f"The name {run[:40]!r}… is longer than {MAX_ELEMENT} bytes.")
+    for first, second in pairwise(paths):
+        if first >= second:
+            raise error(f"The path {second!r} is listed twice or out of order.")
+
+
+def _check_parents(entries: Iterable[Entry], error: type[CorruptError | UsageError]) -> None:
+    folders = {""}
+    for entry in entries:
+        if entry.path.rpartition("/")[0] not in folders:
+            raise error(f"The path {entry.path!r} lies below something that is not a directory of the tree.")
+        if isinstance(entry, Directory):
+            folders.add(entry.path)
+
+
+def _check_target(path: str, target: str, error: type[CorruptError | UsageError]) -> None:
+    if not target or len(target.encode()) >= MAX_PATH or _FORBIDDEN.search(target):
+        raise error(f"The symbolic link {path!r} has an empty, too long or unprintable target.")

@@ -1,0 +1,154 @@
+"""Durable and careful changes to files: written beside and renamed, removed by descriptor, never through links."""
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from holdall.errors import DeniedError, HoldallError, NoSpaceError, NotFoundError
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def write_atomic(path: str, data: bytes, *, mode: int = 0o644, durable: bool = False) -> None:
+    """Put `data` at `path` so that a reader sees the old file or the new one, whole.
+
+    With `durable`, also on the disk when this returns. The folder is made when it is missing.
+    """
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    beside = f"{folder}/.{secrets.token_hex(8)}.tmp"
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        try:
+            os.fchmod(fd, mode)
+            write_all(fd, data)
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise
+    if durable:
+        sync_folder(folder)
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write every byte; a short write is continued."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def sync_folder(path: str) -> None:
+    """Have the names in a folder on the disk before this returns."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace_symlink(path: str, target: str) -> None:
+    """Make `path` a symbolic link to `target` in one step, whatever it was before."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    beside = f"{os.path.dirname(path)}/.{secrets.token_hex(8)}.tmp"
+    os.symlink(target, beside)
+    os.rename(beside, path)
+
+
+def read_regular(path: str, *, limit: int) -> bytes:
+    """The bytes of a regular file that is no link and no longer than `limit`; raises OSError or ValueError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            raise ValueError(f"{path} is not a regular file of at most {limit} bytes")
+        return os.read(fd, limit + 1) if status.st_size < 2**20 else _read_all(fd, limit)
+    finally:
+        os.close(fd)
+
+
+def _read_all(fd: int, limit: int) -> bytes:
+    pieces, total = [], 0
+    while piece := os.read(fd, 2**20):
+        pieces.append(piece)
+        total += len(piece)
+        if total > limit:
+            raise ValueError(f"a file grew past {limit} bytes while it was read")
+    return b"".join(pieces)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a file or a whole folder, through descriptors, following no link; what is gone already is no error."""
+    folder, name = os.path.split(path)
+    try:
+        parent = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _remove_at(parent, name)
+    finally:
+        os.close(parent)
+
+
+def _remove_at(parent: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=parent)
+        return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno not in {errno.EISDIR, errno.EPERM}:
+            raise
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        with os.scandir(fd) as entries:
+            listed = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for child, is_folder in listed:
+            if is_folder:
+                _remove_at(fd, child)
+            else:
+                with suppress(FileNotFoundError):
+                    os.unlink(child, dir_fd=fd)
+    finally:
+        os.close(fd)
+    with suppress(FileNotFoundError):
+        os.rmdir(name, dir_fd=parent)
+
+
+@contextmanager
+def plain_errors(what: str) -> Iterator[None]:
+    """Turn the operating system's refusals into sentences: `what` says what could not be done."""
+    try:
+        yield
+    except OSError as error:
+        raise in_words(error, what) from error
+
+
+def in_words(error: OSError, what: str) -> HoldallError:
+    """The named error for an operating system's refusal."""
+    reason = f"{what}: {(error.strerror or str(error)).lower()}"
+    if error.filename is not None:
+        reason += f" ({os.fsdecode(error.filename)})" if not isinstance(error.filename, int) else ""
+    if error.errno in _NO_SPACE:
+        return NoSpaceError(f"{reason}; free some space and try again.")
+    if error.errno in _DENIED:
+        return DeniedError(f"{reason}.")
+    if error.errno == errno.ENOENT:
+        return NotFoundError(f"{reason}.")
+    return HoldallError(f"{reason}.")
+
+
+def each_child(path: str, keep: Callable[[str], bool] = lambda name: not name.startswith(".")) -> list[str]:
+    """The sorted names in a folder that `keep` accepts; none when there is no such folder."""
+    try:
+        return sorted(name for name in os.listdir(path) if keep(name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,57 @@
+"""Locks that end with the process that holds them."""
+
+import errno
+import fcntl
+import os
+import struct
+import time
+
+_FLOCK = "hhqqi"  # struct flock: type, whence, start, length, pid
+
+
+def try_exclusive(fd: int) -> bool:
+    """Take the whole-file lock of an open file description (flock) now; False when another holds it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+            return False
+        raise
+    return True
+
+
+def take_exclusive(fd: int, *, wait: float) -> bool:
+    """The same, waiting up to `wait` seconds for the holder to end."""
+    end = time.monotonic() + wait
+    while not try_exclusive(fd):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def is_leased(path: str) -> bool:
+    """Whether any process holds a record lock on the file; a file that is gone has no lease."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_WRLCK))  # type: ignore[attr-defined, unused-ignore]
+        return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
+    finally:
+        os.close(fd)
+
+
+def hold_lease(fd: int) -> None:
+    """Take a shared record lock on an open file, kept until every copy of the descriptor is closed."""
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_RDLCK))  # type: ignore[attr-defined, unused-ignore]
+
+
+def await_lease_end(fd: int) -> None:
+    """Wait until nobody holds a lease on the file and keep new ones out while `fd` is open."""
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, _whole_file(fcntl.F_WRLCK))  # type: ignore[attr-defined, unused-ignore]
+
+
+def _whole_file(kind: int) -> bytes:
+    return struct.pack(_FLOCK, kind, os.SEEK_SET, 0, 0, 0)

@@ -1,0 +1,91 @@
+"""Other programs: finding them, running them to the end, leaving one behind.
+
+The only module that starts a program. Never a shell; arguments are a vector.
+"""
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable, Mapping, Sequence
+
+from holdall.errors import ProgramError, UnsupportedError
+
+
+def find_program(name: str, *, package: str, minimum: tuple[int, ...] | None = None) -> str:
+    """The absolute path of `name`; raises UnsupportedError naming the Debian package that has it.
+
+    `minimum` is the lowest version that will do, as the numbers ``name --version`` prints.
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise UnsupportedError(f"The program {name} is missing: install the package {package}.")
+    if minimum is not None:
+        printed = run([found, "--version"]).decode(errors="replace")
+        numbers = re.search(r"\d+(?:\.\d+)+", printed)
+        version = tuple(int(part) for part in numbers[0].split(".")) if numbers else ()
+        if version < minimum:
+            wanted = ".".join(str(part) for part in minimum)
+            raise UnsupportedError(f"The program {found} is older than {wanted}: update the package {package}.")
+    return found
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: str | None = None,
+    env: Mapping[str, str] | None = None,
+    input: bytes | None = None,
+    pass_fds: Sequence[int] = (),
+) -> bytes:
+    """Run a program to its end and return its standard output; raises ProgramError with its last line of complaint."""
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            list(argv),
+            cwd=cwd,
+            env=dict(env) if env is not None else None,
+            input=input if input is not None else b"",
+            capture_output=True,
+            pass_fds=tuple(pass_fds),
+            check=False,
+        )
+    except OSError as error:
+        raise ProgramError(f"{argv[0]} cannot be started: {error.strerror}.") from error
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        raise ProgramError(f"{os.path.basename(argv[0])} failed with status {done.returncode}: {lines[-1].rstrip('.')}.")
+    return done.stdout
+
+
+def replace(argv: Sequence[str], env: Mapping[str, str]) -> None:
+    """Become another program; raises ProgramError when it cannot be started."""
+    try:
+        os.execve(argv[0], list(argv), dict(env))
+    except OSError as error:
+        raise ProgramError(f"{argv[0]} cannot be started: {error.strerror}.") from error
+
+
+def leave_behind(task: Callable[[], None]) -> None:
+    """Do `task` in a process of its own that outlives this one, silent and without a terminal.
+
+    For work nobody waits for; a failure in it is not reported, so the task must be one the next command repeats.
+    """
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    try:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        silence = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(silence, fd)
+        os.closerange(3, 1024)
+        os.nice(10)
+        task()
+    finally:
+        os._exit(0)

@@ -1,0 +1,34 @@
+"""Time and order: a release is refused outside its lifetime and below what was accepted before."""
+
+from datetime import UTC, datetime, timedelta
+
+from holdall.errors import CorruptError, DowngradeError, UntrustedError
+from holdall.model.release import Order, Release
+
+SKEW = timedelta(minutes=10)
+
+
+def check_lifetime(release: Release, now: datetime) -> None:
+    """Raise UntrustedError when `now` lies before the release was made (by more than `SKEW`) or after it expires."""
+    name = f"{release.manifest.id} {release.manifest.version}"
+    if release.created and now + SKEW < _time(release.created):
+        raise UntrustedError(f"{name} says it was made at {release.created}, which is in the future; check the clock.")
+    if release.expires and now > _time(release.expires):
+        raise UntrustedError(f"{name} expired at {release.expires}; get a newer bundle from the publisher.")
+
+
+def check_order(release: Release, floor: Order | None) -> None:
+    """Raise DowngradeError when the release stands below the highest one this store has accepted for its ref."""
+    if floor is not None and release.order < floor:
+        raise DowngradeError(
+            f"{release.manifest.id} {release.manifest.version} is older than a version this store had before;"
+            f" use `holdall rollback`, or --allow-downgrade if you mean it."
+        )
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise CorruptError(f"{ascii(text)} is not a time.") from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
