@@ -1,0 +1,158 @@
+"""``python -m benchmarks main-job``: measure holdall beside its peers and print one table."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from benchmarks import building, deployment, machine, page, sharing
+from benchmarks.data import DATASETS, Dataset, releases_of
+from benchmarks.disk import Disks, own_mounts, workplace
+from benchmarks.errors import BenchmarkError
+from benchmarks.laboratory import Laboratory, say
+from benchmarks.measure import Runner
+from benchmarks.peers import missing_packages, peers
+from benchmarks.results import Report, Row, save
+from benchmarks.stage import Stage
+from benchmarks.startup import startup
+from benchmarks.subject import Holdall
+from benchmarks.table import markdown
+
+_RESULTS = Path(__file__).parent / "results"
+_STARTUP = "start-up"
+_DISK_SIZE = 8 << 30
+_STAGED: dict[str, Callable[[Stage], Iterator[Row]]] = {
+    "install": deployment.install,
+    "update": deployment.update,
+    "remove": deployment.remove,
+    "verify": deployment.verify,
+    "build": building.build,
+    "sharing": sharing.sharing,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status is 1 where something could not be measured."""
+    arguments = _parser().parse_args(argv)
+    # Ended politely, the harness still takes its disks and folders away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        reports = page.kept(arguments.results) if arguments.command == "table" else _run(arguments)
+    except BenchmarkError as error:
+        say(f"benchmarks: {error}")
+        return 1
+    print(markdown(reports))
+    if arguments.write is not None:
+        arguments.write.write_text(page.render(page.kept(arguments.results)))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    table = commands.add_parser("table", help="print what was measured before")
+    job = commands.add_parser("main-job", help="measure and print; needs root")
+    for command in (job, table):
+        command.add_argument(
+            "--results", type=Path, default=_RESULTS, help="folder of kept figures (%(default)s)"
+        )
+        command.add_argument("--write", type=Path, metavar="PAGE", help="write the page, too")
+    job.add_argument("--sets", default="ansible,pyside6,spyder", help=f"of {', '.join(DATASETS)}")
+    job.add_argument(
+        "--runs", type=int, default=5, help="rounds of every timed batch (%(default)s)"
+    )
+    job.add_argument("--quick", action="store_true", help="the made-up set, 2 rounds, nothing kept")
+    job.add_argument("--only", metavar="PART", choices=page.PARTS, help=", ".join(page.PARTS))
+    job.add_argument("--holdall", metavar="CMD", help="how to start it (this Python, -m holdall)")
+    job.add_argument("--launcher", metavar="PATH", help="an app's launch file in the store; {id}")
+    job.add_argument("--patience", type=float, default=5, help="seconds to wait for quiet a run")
+    job.add_argument("--cache", type=Path, default=_default_cache(), help="wheels and archives")
+    job.add_argument("--peers-only", action="store_true", help="leave holdall and start-up out")
+    return parser
+
+
+def _default_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "holdall-bench"
+
+
+def _run(arguments: argparse.Namespace) -> list[Report]:
+    names = ["sample"] if arguments.quick else arguments.sets.split(",")
+    if unknown := set(names) - set(DATASETS):
+        raise BenchmarkError(f"no such data set: {', '.join(unknown)}; see --help")
+    own_mounts()
+    reports = []
+    with workplace() as (folder, mount_point):
+        laboratory = _laboratory(arguments, folder, mount_point)
+        for report in _reports(arguments, laboratory, [DATASETS[name] for name in names]):
+            reports.append(report)
+            if not arguments.quick:
+                save(report, arguments.results)
+    return reports
+
+
+def _laboratory(arguments: argparse.Namespace, folder: Path, mount_point: Path) -> Laboratory:
+    shop = folder / "shop"
+    shop.mkdir()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "HOME": str(folder),
+        "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
+    }
+    subject = Holdall(shop, arguments.holdall)
+    laboratory = Laboratory(
+        runner=Runner(folder / "stderr", environment),
+        disks=Disks(folder / "images", mount_point, _DISK_SIZE),
+        shop=shop,
+        cache=arguments.cache,
+        subject=subject,
+        peers=peers(shop),
+        runs=2 if arguments.quick else arguments.runs,
+        patience=arguments.patience,
+        peers_only=arguments.peers_only,
+    )
+    if missing := missing_packages(laboratory.contenders):
+        raise BenchmarkError(f"programs are missing: apt install {' '.join(missing)}")
+    return laboratory
+
+
+def _reports(
+    arguments: argparse.Namespace, laboratory: Laboratory, datasets: Sequence[Dataset]
+) -> Iterator[Report]:
+    for dataset in datasets:
+        wanted = [
+            part
+            for part in (_STAGED if len(dataset.versions) > 1 else ("build",))
+            if arguments.only in {None, part}
+        ]
+        if wanted:
+            yield from _staged(laboratory, dataset, wanted)
+    if arguments.only in {None, _STARTUP} and not laboratory.peers_only:
+        rows = startup(laboratory, arguments.launcher)
+        yield _report(laboratory, _STARTUP, "small", rows)
+
+
+def _staged(laboratory: Laboratory, dataset: Dataset, parts: Sequence[str]) -> Iterator[Report]:
+    say(f"lay out {dataset.name}")
+    releases = tuple(releases_of(dataset, laboratory.cache, laboratory.shop / "sources"))
+    stage = Stage(laboratory, releases)
+    for part in parts:
+        yield _report(laboratory, part, dataset.name, _STAGED[part](stage))
+    stage.strike()
+    for release in releases:
+        laboratory.withdraw(release)
+
+
+def _report(laboratory: Laboratory, part: str, dataset: str, rows: Iterator[Row]) -> Report:
+    say(f"measure {part}: {dataset}")
+    begun = machine.moment()
+    measured = tuple(rows)
+    times = {"begun": begun, "ended": machine.moment(), "runs": str(laboratory.runs)}
+    return Report(part, dataset, machine.facts() | times, measured)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

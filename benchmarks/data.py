@@ -1,0 +1,154 @@
+"""The data sets: real packages as trees of files, and one made up for trying the harness."""
+
+import hashlib
+import random
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from benchmarks.errors import BenchmarkError
+
+BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One app in one or two versions, named by what pip is asked for; no requirement: made up."""
+
+    name: str
+    versions: tuple[str, ...]
+    requirement: str | None = None
+    with_dependencies: bool = False
+
+
+DATASETS = {
+    dataset.name: dataset
+    for dataset in (
+        Dataset("ansible", ("11.9.0", "11.10.0"), "ansible"),
+        Dataset("pyside6", ("6.8.1", "6.8.2"), "PySide6_Essentials"),
+        Dataset("spyder", ("6.1.7",), "spyder", with_dependencies=True),
+        Dataset("sample", ("1", "2")),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version of an app: a source folder whose ``files/`` is what gets installed."""
+
+    dataset: str
+    version: str
+    source: Path
+    app_id: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}-{self.version}"
+
+    @property
+    def files(self) -> Path:
+        return self.source / "files"
+
+    @cached_property
+    def contents(self) -> dict[str, tuple[bytes, int]]:
+        """The digest and size of every file by its path."""
+        return {
+            str(path.relative_to(self.files)): (_digest(path), path.lstat().st_size)
+            for path in sorted(self.files.rglob("*"))
+            if path.is_file() and not path.is_symlink()
+        }
+
+    @property
+    def size(self) -> int:
+        return sum(size for _, size in self.contents.values())
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells two trees apart, for what is kept between runs."""
+        lines = (f"{digest.hex()} {path}\n" for path, (digest, _) in self.contents.items())
+        return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+
+def unique_bytes(*releases: Release) -> int:
+    """What the releases' different contents need, each once, in whole blocks."""
+    sizes = dict(entry for release in releases for entry in release.contents.values())
+    return sum(-(-size // BLOCK) * BLOCK for size in sizes.values())
+
+
+def directory_bytes(*releases: Release) -> int:
+    """What the releases' directories need at the least: a block each, per version."""
+    folders = (path for release in releases for path in release.files.rglob("*") if path.is_dir())
+    return sum(BLOCK for _ in folders)
+
+
+def releases_of(dataset: Dataset, cache: Path, folder: Path) -> Iterator[Release]:
+    """Lay out every version of a data set below ``folder``, fetching what the cache lacks."""
+    for number, version in enumerate(dataset.versions):
+        name = f"{dataset.name}-{version}"
+        app_id = f"org.holdall.bench.{dataset.name.capitalize()}"
+        release = Release(dataset.name, version, folder / name, app_id)
+        release.files.mkdir(parents=True)
+        if dataset.requirement is None:
+            _make_up(release.files, changed=number)
+        else:
+            wheels = cache / "wheels" / name
+            extent = [] if dataset.with_dependencies else ["--no-deps"]
+            _download(f"{dataset.requirement}=={version}", wheels, extent)
+            for wheel in sorted(wheels.glob("*.whl")):
+                _unpack(wheel, release.files)
+        yield release
+
+
+def small_release(folder: Path, number: int) -> Release:
+    """One of many small apps, for listings."""
+    release = Release(
+        "small", str(number), folder / f"small-{number}", f"org.holdall.small.App{number}"
+    )
+    release.files.mkdir(parents=True)
+    (release.files / "greeting").write_text(f"I am app {number}.\n")
+    return release
+
+
+def _download(requirement: str, wheels: Path, extent: list[str]) -> None:
+    complete = wheels / "complete"
+    if complete.exists():
+        return
+    argv = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
+    done = subprocess.run(
+        [*argv, *extent, "--dest", str(wheels), requirement],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise BenchmarkError(f"pip could not download {requirement}: {done.stderr.strip()}")
+    complete.touch()
+
+
+def _unpack(wheel: Path, files: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.infolist():
+            unpacked = Path(archive.extract(member, files))
+            if not member.is_dir():
+                unpacked.chmod(0o755 if member.external_attr >> 16 & 0o111 else 0o644)
+
+
+def _make_up(files: Path, changed: int) -> None:
+    """600 small files, 3 large ones; every twentieth differs from version to version."""
+    for number in range(603):
+        seed = f"{number} {changed if number % 20 == 0 else 0}"
+        chance = random.Random(seed)
+        path = files / f"part{number % 23}" / f"file{number}.txt"
+        path.parent.mkdir(exist_ok=True)
+        size = 2_000_000 if number >= 600 else chance.randrange(100, 20_000)
+        words = [f"word{chance.randrange(500)}" for _ in range(size // 8)]
+        path.write_text(" ".join(words))
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
