@@ -1,4 +1,4 @@
-"""Fixtures for every test. Their types are in ``surroundings.py``.
+"""Fixtures for every test. Their types are in ``support/surroundings.py``.
 
 ``isolated_home`` is always on: no test sees the home, the session bus, the display or the settings
 of whoever runs it.
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
 from surroundings import (
     PYTHON,
     HoldallCli,
