@@ -20,6 +20,8 @@ from holdall.system.process import find_program, run
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?")
 _PLANNED = re.compile(r"'[^']+' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})")
 _BATCH = 16
+# Without the pin apt takes an entry that states no dependencies for another build, and fetches it anew.
+_STAY = "Package: *\nPin: release a=now\nPin-Priority: 1001\n"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -133,6 +135,7 @@ class Apt:
         options = {
             "Dir::State::status": self.state / "status",
             "Dir::State::extended_states": self.state / "extended_states",
+            "Dir::Etc::preferences": self.state / "preferences",
             "Dir::Cache": self.state / "cache",
             "Debug::NoLocking": "1",
             "APT::Get::Show-Upgraded": "0",
@@ -152,6 +155,7 @@ def private_apt(installed: Iterable[Installed]) -> Iterator[Apt]:
         state.joinpath("cache/archives/partial").mkdir(parents=True)
         status = "\n".join(each.stanza for each in installed)
         state.joinpath("status").write_text(status, encoding="utf-8")
+        state.joinpath("preferences").write_text(_STAY)
         yield Apt(state)
 
 

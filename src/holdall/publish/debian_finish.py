@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from posixpath import join, normpath
 
 from holdall.errors import ProgramError
 from holdall.publish.source_folder import Advanced, Noted, Report
@@ -72,6 +73,7 @@ def finish(tree: Tree, report: Report) -> None:
     if tree.runtime is None:
         for name in _NEEDED_FOLDERS:
             (tree.files / name).mkdir(exist_ok=True)
+        _replace_linked_configuration(tree.files)
         _write_minimal(tree.files)
     steps = [step for step in _STEPS if tree.runtime is None or step in _APP_STEPS]
     for count, step in enumerate(steps, 1):
@@ -87,6 +89,18 @@ def _write_minimal(files: Path) -> None:
     for name, text in _MINIMAL.items():
         if not os.path.lexists(files / name):
             (files / name).write_text(text)
+
+
+def _replace_linked_configuration(files: Path) -> None:
+    """No entry of /etc may be a link: whoever shows them one by one would look its target up on the host."""
+    for link in sorted(files.joinpath("etc").iterdir()):
+        if not link.is_symlink():
+            continue
+        target = normpath(join("/etc", os.readlink(link)))
+        content = files / target.removeprefix("/usr/")
+        link.unlink()
+        if target.startswith("/usr/") and content.is_file() and not content.is_symlink():
+            link.write_bytes(content.read_bytes())
 
 
 def _certificates(tree: Tree) -> None:
@@ -146,7 +160,7 @@ def _image_loaders(tree: Tree) -> None:
 def _input_methods(tree: Tree) -> None:
     """Register of input methods."""
     for folder in sorted(tree.files.glob("lib/*/gtk-[23].0/*/immodules")):
-        if tool := tree.tool(f"lib/*/lib{folder.parts[-3]}-0/gtk-query-immodules-*"):
+        if tool := tree.tool(f"lib/*/libgtk*/gtk-query-immodules-{folder.parts[-3][4:]}"):
             _register(tree, tool, folder, folder.parent / "immodules.cache")
 
 

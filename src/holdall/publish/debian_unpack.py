@@ -23,6 +23,7 @@ from holdall.system.process import find_program, run
 _MERGED = re.compile(r"(?:bin|sbin|lib|lib32|lib64|libx32|libo32)(?=/|$)")
 _CARRIED = re.compile(r"(?P<root>usr|etc|opt)/(?P<rest>.+)", re.DOTALL)
 _DOCUMENTATION = re.compile(r"share/(?:doc|man|info|gtk-doc|doc-base|lintian|bug|reportbug|menu)(?:/.*)?", re.DOTALL)
+_DEBUGGING = re.compile(r"share/(?:gdb|gcc)(?:/.*)?|src(?:/.*)?", re.DOTALL)
 _COPYRIGHT = re.compile(r"share/doc(?:/[^/]+(?:/copyright)?)?")
 # What configures a booting, administered machine; a sandbox has none of it.
 _ADMINISTRATION = re.compile(
@@ -62,7 +63,7 @@ class Layout:
             return None
         placed = f"etc/{found['rest']}" if found["root"] == "etc" else found["rest"]
         placed = re.sub(r"^local/", "", placed)
-        if _ADMINISTRATION.fullmatch(placed):
+        if _ADMINISTRATION.fullmatch(placed) or _DEBUGGING.fullmatch(placed):
             return None
         if _DOCUMENTATION.fullmatch(placed) and not self.keep_documentation:
             return placed if _COPYRIGHT.fullmatch(placed) else None

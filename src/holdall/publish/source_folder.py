@@ -83,6 +83,8 @@ def manifest_toml(manifest: Manifest) -> str:
     tables = {name: value for name, value in fields.items() if isinstance(value, Mapping)}
     lines = [f"{name} = {_toml(value)}" for name, value in fields.items() if name not in tables]
     for name, table in tables.items():
+        if not table:
+            continue
         lines += ["", f"[{name}]", *(f"{_key(key)} = {_toml(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
 
