@@ -1,0 +1,68 @@
+"""Starting an installed app from a program: becoming its launch file, or saying what it would run.
+
+On the start path: imports as little as can be.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from holdall.errors import HoldallError
+from holdall.system import process
+
+_SHELL = "/bin/sh"
+
+
+def start(
+    deployment: str, arguments: Sequence[str], environment: Mapping[str, str], *, command: str = ""
+) -> NoReturn:
+    """Become the app in a deployment's folder, active or not; `command` replaces the app's own.
+
+    The exit status is the app's. Raises HoldallError when the shell cannot be started.
+    """
+    process.replace(*_started(deployment, arguments, environment, command))
+    raise HoldallError(f"{_SHELL} did not start.")
+
+
+def described(
+    deployment: str, arguments: Sequence[str], environment: Mapping[str, str], *, command: str = ""
+) -> list[list[str]]:
+    """The commands that starting would run now, as the launch file itself works them out.
+
+    The last is bwrap's, with the arguments it reads from files put in; before it stands the message
+    bus proxy's, if one is needed. Descriptors 6 and 7 are made-up /etc/passwd and /etc/group.
+    """
+    argv, started = _started(deployment, arguments, environment, command)
+    printed = process.run(argv, env={**started, "HOLDALL_DRY_RUN": "1"})
+    words = printed.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    at = words.index("bwrap")
+    commands = [words[:at], _expanded(words[at:])]
+    return [one for one in commands if one]
+
+
+def _started(
+    deployment: str, arguments: Sequence[str], environment: Mapping[str, str], command: str
+) -> tuple[list[str], dict[str, str]]:
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name not in {"HOLDALL_COMMAND", "HOLDALL_DRY_RUN"}
+    }
+    if command:
+        kept["HOLDALL_COMMAND"] = command
+    return [_SHELL, f"{deployment}/launch", *arguments], kept
+
+
+def _expanded(words: list[str]) -> list[str]:
+    """bwrap's command with each ``--args FILE`` replaced by what the file has."""
+    expanded: list[str] = []
+    rest = iter(words)
+    own = True
+    for word in rest:
+        own = own and word != "--"
+        if word == "--args" and own:
+            with open(next(rest), "rb") as file:
+                arguments = file.read().decode("utf-8", "surrogateescape")
+            expanded += arguments.split("\0")[:-1]
+        else:
+            expanded.append(word)
+    return expanded
