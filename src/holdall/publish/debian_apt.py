@@ -1,7 +1,8 @@
-"""The door to apt: which packages a name needs, their control data and their bytes, checked by apt.
+"""The door to apt: which packages a name needs, their control data and their checked bytes.
 
-Works as an ordinary user with package lists this machine already has, and with an installed set of its own
-making: the system's dpkg state is neither read nor touched. Must not know what becomes of the packages.
+Works as an ordinary user, with the package lists this machine has and an installed set of its own
+making: the system's dpkg state is neither read nor touched. Must not know what becomes of the
+packages.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from holdall.system.process import find_program, run
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?")
 _PLANNED = re.compile(r"'[^']+' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})")
 _BATCH = 16
-# Without the pin apt takes an entry that states no dependencies for another build, and fetches it anew.
+# Without the pin apt takes an entry that states no dependencies for another build, and fetches it.
 _STAY = "Package: *\nPin: release a=now\nPin-Priority: 1001\n"
 
 
@@ -79,12 +80,20 @@ class Apt:
     state: Path
 
     def closure(self, names: Sequence[str], *, recommends: bool) -> tuple[Package, ...]:
-        """`names` and all they depend on that is not installed, sorted; default alternatives are taken."""
+        """`names` and what they depend on, less what is installed; first alternatives win."""
         for name in names:
             if not _NAME.fullmatch(name):
                 raise UsageError(f"{name!r} is not the name of a Debian package.")
         wanted = f"APT::Install-Recommends={int(recommends)}"
-        arguments = ("-o", "Acquire::ForceHash=SHA256", "-o", wanted, "install", "-y", "--print-uris")
+        arguments = (
+            "-o",
+            "Acquire::ForceHash=SHA256",
+            "-o",
+            wanted,
+            "install",
+            "-y",
+            "--print-uris",
+        )
         try:
             answer = self._run("apt-get", *arguments, "--", *names).decode()
         except ProgramError as error:
@@ -93,9 +102,14 @@ class Apt:
                 "Where the package lists may be old, run apt-get update first."
             ) from error
         found = {_parts(line["file"]): line for line in _PLANNED.finditer(answer)}
-        control = {_identity(each): each for each in self.show([":".join(key[::2]) + "=" + key[1] for key in found])}
+        control = {
+            _identity(each): each
+            for each in self.show([":".join(key[::2]) + "=" + key[1] for key in found])
+        }
         packages = (
-            Package(name, arch, version, int(line["size"]), line["sha256"], control[name, version, arch])
+            Package(
+                name, arch, version, int(line["size"]), line["sha256"], control[name, version, arch]
+            )
             for (name, version, arch), line in found.items()
         )
         return tuple(sorted(packages, key=lambda each: (each.name, each.arch)))
@@ -111,8 +125,10 @@ class Apt:
         paragraphs = answer.decode("utf-8", "replace").split("\n\n")
         return tuple(control_fields(each) for each in paragraphs if each.strip())
 
-    def download(self, packages: Iterable[Package], cache: Path, fetched: Callable[[Package], None]) -> None:
-        """Put every package that is not there yet into `cache`, each checked against the signed index."""
+    def download(
+        self, packages: Iterable[Package], cache: Path, fetched: Callable[[Package], None]
+    ) -> None:
+        """Put every package that is not there into `cache`, checked against the signed index."""
         missing = []
         for package in packages:
             if _matches(cache / package.file_name, package):
@@ -122,7 +138,9 @@ class Apt:
         for start in range(0, len(missing), _BATCH):
             batch = missing[start : start + _BATCH]
             with tempfile.TemporaryDirectory(prefix=".download-", dir=cache) as folder:
-                self._run("apt-get", "-q", "download", "--", *(each.exact for each in batch), cwd=folder)
+                self._run(
+                    "apt-get", "-q", "download", "--", *(each.exact for each in batch), cwd=folder
+                )
                 arrived = {_parts(path.name): path for path in Path(folder).iterdir()}
                 for package in batch:
                     path = arrived.get((package.name, package.version, package.arch))

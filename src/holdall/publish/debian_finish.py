@@ -1,8 +1,9 @@
-"""The finishing steps that maintainer scripts would have done: caches and registers, made by the tree's own tools.
+"""What maintainer scripts would have finished: caches and registers, made by the tree's own tools.
 
-The tools run inside bubblewrap, unprivileged and without a network, on a runtime at ``/usr`` (and an app at
-``/app``) where nothing but the tree can be written. Caches that hold times or depend on the order of a folder
-are given a fixed order or are left out: the same packages give the same bytes.
+The tools run inside bubblewrap, unprivileged and without a network, on a runtime at ``/usr`` (and
+an app at ``/app``); they can write to nothing but the tree. Caches that depend on the order of a
+folder are given a fixed order, those that depend on its time (fontconfig's) are not made: the same
+packages give the same bytes.
 """
 
 import os
@@ -16,12 +17,19 @@ from holdall.publish.source_folder import Advanced, Noted, Report
 from holdall.system.process import find_program, run
 
 _MINIMAL = {
-    "etc/passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    "etc/passwd": (
+        "root:x:0:0:root:/root:/usr/sbin/nologin\n"
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+    ),
     "etc/group": "root:x:0:\nnogroup:x:65534:\n",
-    "etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n",
+    "etc/nsswitch.conf": (
+        "passwd: files\ngroup: files\nshadow: files\n"
+        "hosts: files dns\nservices: files\nprotocols: files\n"
+    ),
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
     "etc/host.conf": "multi on\n",
 }
+_SCRATCH = "/tmp"  # noqa: S108  # a file system of the sandbox's own
 _NEEDED_FOLDERS = ("bin", "sbin", "lib", "lib64", "etc", "share")
 
 
@@ -53,15 +61,15 @@ class Tree:
         """Run a tool of the runtime's; its output."""
         usr = self.runtime or self.files
         own = ["--bind", str(self.files), "/app"] if self.runtime else []
+        mode = "--ro-bind" if self.runtime else "--bind"
         command = [
             find_program("bwrap", package="bubblewrap"),
             *("--unshare-all", "--die-with-parent", "--new-session", "--clearenv"),
-            *("--ro-bind" if self.runtime else "--bind", str(usr), "/usr", *own),
-            *("--ro-bind" if self.runtime else "--bind", str(usr / "etc"), "/etc"),
+            *(mode, str(usr), "/usr", *own, mode, str(usr / "etc"), "/etc"),
             *("--symlink", "usr/bin", "/bin", "--symlink", "usr/sbin", "/sbin"),
             *("--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"),
-            *("--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var", "--dir", "/var/cache/ldconfig"),
-            *("--setenv", "PATH", "/usr/bin:/usr/sbin", "--setenv", "HOME", "/tmp"),
+            *("--dev", "/dev", "--tmpfs", _SCRATCH, "--dir", "/var/cache/ldconfig"),
+            *("--setenv", "PATH", "/usr/bin:/usr/sbin", "--setenv", "HOME", _SCRATCH),
             *("--setenv", "LC_ALL", "C.UTF-8", "--setenv", "SOURCE_DATE_EPOCH", "0"),
             *("--chdir", "/", "--", *argv),
         ]
@@ -69,7 +77,7 @@ class Tree:
 
 
 def finish(tree: Tree, report: Report) -> None:
-    """Do every step that fits the tree; a tool that fails is noted, since a maintainer script would go on too."""
+    """Do every step that fits the tree; a tool that fails is noted and left behind."""
     if tree.runtime is None:
         for name in _NEEDED_FOLDERS:
             (tree.files / name).mkdir(exist_ok=True)
@@ -92,11 +100,11 @@ def _write_minimal(files: Path) -> None:
 
 
 def _replace_linked_configuration(files: Path) -> None:
-    """No entry of /etc may be a link: whoever shows them one by one would look its target up on the host."""
+    """No entry of /etc is a link: shown one by one, its target would be looked up on the host."""
     for link in sorted(files.joinpath("etc").iterdir()):
         if not link.is_symlink():
             continue
-        target = normpath(join("/etc", os.readlink(link)))
+        target = normpath(join("/etc", link.readlink()))
         content = files / target.removeprefix("/usr/")
         link.unlink()
         if target.startswith("/usr/") and content.is_file() and not content.is_symlink():
@@ -143,7 +151,11 @@ def _mime_types(tree: Tree) -> None:
 
 def _icons(tree: Tree) -> None:
     """Caches of icons."""
-    if not (tool := tree.tool("sbin/gtk-update-icon-cache", "bin/gtk-update-icon-cache", "bin/gtk4-update-icon-cache")):
+    if not (
+        tool := tree.tool(
+            "sbin/gtk-update-icon-cache", "bin/gtk-update-icon-cache", "bin/gtk4-update-icon-cache"
+        )
+    ):
         return
     for index in sorted(tree.files.glob("share/icons/*/index.theme")):
         tree.run(tool, "--force", "--quiet", tree.inside(index.parent))

@@ -21,7 +21,9 @@ _COMMON = re.compile(
 )
 
 
-def relocate_app(files: Path, origins: Mapping[str, str], runtime: Path | None, report: Report) -> None:
+def relocate_app(
+    files: Path, origins: Mapping[str, str], runtime: Path | None, report: Report
+) -> None:
     """Rewrite the app's files in place; `origins` says which package path each tree path had."""
     own = _with_parents(frozenset(origins.values()) - _unreachable(files, origins))
     ground = Ground(own, _shown_paths(runtime) if runtime else _common(files, origins))
@@ -78,5 +80,5 @@ def _common(files: Path, origins: Mapping[str, str]) -> frozenset[str]:
     return frozenset(
         path
         for path in _with_parents(frozenset(origins.values()))
-        if _COMMON.fullmatch(path) and not os.path.isfile(files / path.partition("/")[2])
+        if _COMMON.fullmatch(path) and not (files / path.partition("/")[2]).is_file()
     )

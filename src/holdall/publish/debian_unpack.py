@@ -1,7 +1,7 @@
 """Debian packages laid out as one tree: where each path goes, what is left out, links set right.
 
-Nothing of a package runs here. Owners, times, setuid bits and devices are not carried over. Must not know
-apt, nor what the tree is for beyond the place it will be mounted at.
+Nothing of a package runs here. Owners, times, setuid bits and devices are not carried over. Must
+not know apt, nor what the tree is for beyond the place it will be mounted at.
 """
 
 import io
@@ -10,7 +10,6 @@ import re
 import shlex
 import stat
 import tarfile
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,9 @@ from holdall.system.process import find_program, run
 # Folders of the root that are links into /usr wherever the tree will be used.
 _MERGED = re.compile(r"(?:bin|sbin|lib|lib32|lib64|libx32|libo32)(?=/|$)")
 _CARRIED = re.compile(r"(?P<root>usr|etc|opt)/(?P<rest>.+)", re.DOTALL)
-_DOCUMENTATION = re.compile(r"share/(?:doc|man|info|gtk-doc|doc-base|lintian|bug|reportbug|menu)(?:/.*)?", re.DOTALL)
+_DOCUMENTATION = re.compile(
+    r"share/(?:doc|man|info|gtk-doc|doc-base|lintian|bug|reportbug|menu)(?:/.*)?", re.DOTALL
+)
 _DEBUGGING = re.compile(r"share/(?:gdb|gcc)(?:/.*)?|src(?:/.*)?", re.DOTALL)
 _COPYRIGHT = re.compile(r"share/doc(?:/[^/]+(?:/copyright)?)?")
 # What configures a booting, administered machine; a sandbox has none of it.
@@ -37,7 +38,7 @@ _ALTERNATIVE = re.compile(r"update-alternatives\s+((?:[^\n\\]|\\\n)*--install(?:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """One name that several packages may answer to, as a maintainer script would have registered it."""
+    """A name that several packages may answer to, as a maintainer script would register it."""
 
     link: str
     target: str
@@ -48,8 +49,8 @@ class Alternative:
 class Layout:
     """How package paths become tree paths.
 
-    `mount` is where the tree will be: ``/usr`` for a runtime, whose ``etc`` is then shown as ``/etc``, or
-    ``/app`` for an app, which keeps its configuration below ``/app/etc``.
+    `mount` is where the tree will be: ``/usr`` for a runtime, whose ``etc`` is then shown as
+    ``/etc``, or ``/app`` for an app, which keeps its configuration below ``/app/etc``.
     """
 
     mount: str
@@ -77,27 +78,38 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
+class Extracted:
+    """One package's files as it names them, and the script it would have run afterwards."""
+
+    folder: Path
+    postinst: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unpacked:
-    """What a package brought: tree path → package path, and the alternatives its scripts would register."""
+    """What a package brought: tree path → package path, and what its scripts would register."""
 
     origins: Mapping[str, str] = field(default_factory=dict)
     alternatives: tuple[Alternative, ...] = ()
 
 
-def unpack(package: Path, files: Path, layout: Layout) -> Unpacked:
-    """Add one package to the tree `files`."""
+def extract(package: Path, folder: Path) -> Extracted:
+    """Unpack one package into `folder`, which must not exist yet."""
     program = find_program("dpkg-deb", package="dpkg")
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=files.parent) as folder:
-        raw = Path(folder, "raw")
-        run([program, "--extract", str(package), str(raw)])
-        _open_folders(raw)
-        origins = dict(_merge(raw, files, layout))
+    run([program, "--extract", str(package), str(folder)])
     control = run([program, "--ctrl-tarfile", str(package)])
-    return Unpacked(origins, tuple(alternatives_in(_member(control, "postinst"))))
+    return Extracted(folder, _member(control, "postinst"))
+
+
+def merge(extracted: Extracted, files: Path, layout: Layout) -> Unpacked:
+    """Move one extracted package into the tree `files`."""
+    _open_folders(extracted.folder)
+    origins = dict(_move_all(extracted.folder, files, layout))
+    return Unpacked(origins, tuple(alternatives_in(extracted.postinst)))
 
 
 def alternatives_in(script: str) -> Iterator[Alternative]:
-    """The alternatives a maintainer script registers in so many words; those it computes are not seen."""
+    """The alternatives a maintainer script registers literally; those it computes are not seen."""
     for call in _ALTERNATIVE.finditer(script):
         try:
             words = shlex.split(call[1].replace("\\\n", " "))
@@ -117,8 +129,10 @@ def alternatives_in(script: str) -> Iterator[Alternative]:
                     pass
 
 
-def link_alternatives(files: Path, layout: Layout, alternatives: Iterable[Alternative]) -> dict[str, str]:
-    """Make the link of the highest priority for every name nothing in the tree has; tree path → package path."""
+def link_alternatives(
+    files: Path, layout: Layout, alternatives: Iterable[Alternative]
+) -> dict[str, str]:
+    """Link every name that nothing in the tree has to its best target; tree path → package path."""
     made: dict[str, str] = {}
     ranked = sorted(alternatives, key=lambda each: (each.link, -each.priority, each.target))
     for each in ranked:
@@ -134,12 +148,15 @@ def link_alternatives(files: Path, layout: Layout, alternatives: Iterable[Altern
 
 
 def settle_links(files: Path, layout: Layout, origins: Mapping[str, str]) -> None:
-    """Make every link mean in the sandbox what it meant in its package; drop links into left-out documentation."""
+    """Make every link mean in the sandbox what it meant in its package.
+
+    Links into documentation that was left out are dropped.
+    """
     for placed, origin in sorted(origins.items()):
         path = files / placed
         if not path.is_symlink():
             continue
-        target = os.readlink(path)
+        target = str(path.readlink())
         meant = normpath(join("/", dirname(origin), target))
         goal = layout.place(meant.lstrip("/"))
         own = goal is not None and os.path.lexists(files / goal)
@@ -157,15 +174,16 @@ def settle_links(files: Path, layout: Layout, origins: Mapping[str, str]) -> Non
 
 def prune_empty_documentation(files: Path) -> None:
     """Remove the folders whose documentation was left out."""
-    for folder, _, _ in os.walk(files / "share/doc", topdown=False):
-        if not os.listdir(folder):
-            os.rmdir(folder)
+    for name, _, _ in os.walk(files / "share/doc", topdown=False):
+        folder = Path(name)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
-def _merge(raw: Path, files: Path, layout: Layout) -> Iterator[tuple[str, str]]:
+def _move_all(raw: Path, files: Path, layout: Layout) -> Iterator[tuple[str, str]]:
     for folder, folders, names in os.walk(raw):
         below = os.path.relpath(folder, raw)
-        linked = [name for name in folders if os.path.islink(join(folder, name))]
+        linked = [name for name in folders if Path(folder, name).is_symlink()]
         for name in sorted((*folders, *names)):
             origin = normpath(join(below, name))
             source = Path(folder, name)
@@ -188,7 +206,9 @@ def _move(source: Path, files: Path, placed: str) -> bool:
     if goal.is_dir() and not goal.is_symlink():
         if _DOCUMENTATION.fullmatch(placed):
             return False
-        raise CorruptError(f"Two packages disagree about {placed}: it is a folder in one of them only.")
+        raise CorruptError(
+            f"Two packages disagree about {placed}: it is a folder in one of them only."
+        )
     if stat.S_ISREG(mode):
         source.chmod(0o755 if mode & 0o111 else 0o644)
     source.replace(goal)
@@ -196,21 +216,25 @@ def _move(source: Path, files: Path, placed: str) -> bool:
 
 
 def _make_folder(files: Path, placed: str) -> None:
-    """A real folder at `placed`; a link never stands in for one, so nothing is written through it."""
-    if not placed or (files / placed).is_dir() and _parents_are_folders(files, f"{placed}/."):
+    """A real folder at `placed`; a link never stands in for one, nothing is written through it."""
+    if not placed or ((files / placed).is_dir() and _parents_are_folders(files, f"{placed}/.")):
         return
     _make_folder(files, dirname(placed))
     path = files / placed
     if path.is_symlink() and _DOCUMENTATION.fullmatch(placed):
         path.unlink()
     if os.path.lexists(path):
-        raise CorruptError(f"Two packages disagree about {placed}: it is a folder in one of them only.")
+        raise CorruptError(
+            f"Two packages disagree about {placed}: it is a folder in one of them only."
+        )
     path.mkdir(mode=0o755)
 
 
 def _parents_are_folders(files: Path, placed: str) -> bool:
     parts = placed.split("/")[:-1]
-    return not any((files / "/".join(parts[: count + 1])).is_symlink() for count in range(len(parts)))
+    return not any(
+        (files / "/".join(parts[: count + 1])).is_symlink() for count in range(len(parts))
+    )
 
 
 def _open_folders(raw: Path) -> None:

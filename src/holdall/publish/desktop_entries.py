@@ -1,4 +1,4 @@
-"""What an app shows on the host, under names that begin with its id: desktop files, icons, AppStream, MIME.
+"""What an app shows on the host, named by its id: desktop files, icons, AppStream, file types.
 
 Only text is changed, and only in the app's own tree. Must not know where the app came from.
 """
@@ -45,35 +45,44 @@ def declared_id(files: Path, paths: Iterable[str]) -> str | None:
 
 
 def default_command(files: Path, paths: Sequence[str], name: str) -> str:
-    """How the app starts when nobody says: by its desktop file, by its name, or by its only program."""
-    programs = sorted(path.rpartition("/")[2] for path in paths if re.fullmatch(r"s?bin/[^/]+|games/[^/]+", path))
+    """How the app starts when nobody says: its desktop file's, its namesake or only program."""
+    programs = sorted(
+        path.rpartition("/")[2] for path in paths if re.fullmatch(r"s?bin/[^/]+|games/[^/]+", path)
+    )
     for path in _desktop_paths(files, paths):
-        words = _words(_entry(_text(files / path)).get("Exec", ""))
-        if words and words[0].rpartition("/")[2] in programs:
-            return words[0].rpartition("/")[2]
+        program = _program(_entry(_text(files / path)))
+        if program in programs:
+            return program
     if name in programs or len(programs) == 1:
         return name if name in programs else programs[0]
     listed = ", ".join(programs[:12]) or "none"
-    raise UsageError(f"Which program starts {name} is unclear: say --command, with one of {listed}.")
+    raise UsageError(
+        f"Which program starts {name} is unclear: say --command, with one of {listed}."
+    )
 
 
 def show_as(files: Path, paths: Sequence[str], app_id: str, command: str) -> Shown:
-    """Give the entries among `paths` names that begin with `app_id`; the app's files are changed in place."""
-    desktop = _desktop_paths(files, paths)
-    main = next((path for path in desktop if _starts(files / path, command)), next(iter(desktop), None))
-    entry = _entry(_text(files / main)) if main else {}
-    icons = _icons(files, paths, app_id, [_entry(_text(files / path)).get("Icon", "") for path in desktop], main and entry.get("Icon"))
-    desktop_files = tuple(
-        _rename_desktop(files, path, _prefixed(app_id, Path(path).stem, main=path == main), icons) for path in desktop
-    )
-    metainfo, words = _rename_metainfo(files, paths, app_id, bool(main))
-    services = [path for path in paths if re.fullmatch(r"share/dbus-1/services/[^/]+\.service", path)]
+    """Give the entries among `paths` names that begin with `app_id`, in place."""
+    entries = {path: _entry(_text(files / path)) for path in _desktop_paths(files, paths)}
+    main = next((path for path in entries if _program(entries[path]) == command), None)
+    main = main or next(iter(entries), None)
+    entry = entries[main] if main else {}
+    wanted = [each["Icon"] for each in entries.values() if each.get("Icon")]
+    icons = _icons(files, paths, app_id, wanted, entry.get("Icon"))
+    names = {path: _prefixed(app_id, Path(path).stem, main=path == main) for path in entries}
+    desktop = [_rename_desktop(files, path, name, icons.names) for path, name in names.items()]
+    metainfo, words = _rename_metainfo(files, paths, app_id, names[main] if main else None)
+    services = [
+        path for path in paths if re.fullmatch(r"share/dbus-1/services/[^/]+\.service", path)
+    ]
     exports = Exports(
-        desktop=desktop_files or None,
+        desktop=tuple(sorted(desktop)) or None,
         icons=tuple(sorted(set(icons.exported))) or None,
-        mime=tuple(_rename_mime(files, path, app_id) for path in sorted(_mime_paths(paths))) or None,
+        mime=tuple(_rename_mime(files, path, app_id) for path in sorted(_mime_paths(paths)))
+        or None,
         metainfo=metainfo or None,
-        dbus_services=tuple(path for path in sorted(services) if _is_prefixed(path, app_id)) or None,
+        dbus_services=tuple(path for path in sorted(services) if _is_prefixed(path, app_id))
+        or None,
         commands=(command,) if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}", command) else (),
     )
     return Shown(
@@ -94,11 +103,19 @@ class _Icons:
     exported: tuple[str, ...]
 
 
-def _icons(files: Path, paths: Sequence[str], app_id: str, wanted: Sequence[str], main: str | None) -> _Icons:
+def _icons(
+    files: Path, paths: Sequence[str], app_id: str, wanted: Sequence[str], main: str | None
+) -> _Icons:
     """Copy icons to prefixed names: the app may still look for its own by the old ones."""
-    available = [path for path in paths if Path(path).suffix in _ICON_TYPES and re.match("share/(icons|pixmaps)/", path)]
+    available = [
+        path
+        for path in paths
+        if Path(path).suffix in _ICON_TYPES and re.match("share/(icons|pixmaps)/", path)
+    ]
     names: dict[str, str] = {}
-    exported = [path for path in available if path.startswith("share/icons/") and _is_prefixed(path, app_id)]
+    exported = [
+        path for path in available if path.startswith("share/icons/") and _is_prefixed(path, app_id)
+    ]
     for word in sorted({each for each in wanted if each}):
         stem = Path(word).stem if Path(word).suffix in _ICON_TYPES else Path(word).name
         found = [path for path in available if Path(path).stem == stem]
@@ -131,30 +148,33 @@ def _icon_folder(icon: Path, path: str) -> str:
     return f"share/icons/hicolor/{width}x{height}/apps"
 
 
-def _rename_desktop(files: Path, path: str, name: str, icons: _Icons) -> str:
+def _rename_desktop(files: Path, path: str, name: str, icons: Mapping[str, str]) -> str:
     goal = f"share/applications/{name}.desktop"
-    old_name = Path(path).stem
-    lines = _text(files / path).splitlines()
-    section = ""
-    kept: list[str] = []
-    for line in lines:
-        section = line if line.startswith("[") else section
-        key, _, value = line.partition("=")
-        # On the host TryExec would look for a program that is only inside the app.
-        if key.strip() == "TryExec" or (key.strip() == "DBusActivatable" and old_name != name):
-            continue
-        if key.strip() == "Icon" and value.strip() in icons.names:
-            line = f"Icon={icons.names[value.strip()]}"
-        kept.append(line)
-        if line == "[Desktop Entry]" and old_name != name and not any(each.startswith("StartupWMClass") for each in lines):
-            kept.append(f"StartupWMClass={old_name}")
+    text = renamed_entry(_text(files / path), Path(path).stem, name, icons)
     (files / path).unlink()
-    (files / goal).write_text("\n".join(kept) + "\n", encoding="utf-8")
+    (files / goal).write_text(text, encoding="utf-8")
     return goal
 
 
-def _rename_metainfo(files: Path, paths: Iterable[str], app_id: str, has_desktop: bool) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """The app's one AppStream file under its id, and what it says; further ones are other software's."""
+def renamed_entry(text: str, old: str, new: str, icons: Mapping[str, str]) -> str:
+    """A desktop file for another name: its icons, and what ties its windows to it."""
+    tied = old == new or re.search(r"^StartupWMClass\s*=", text, re.MULTILINE)
+    lines = []
+    for line in text.splitlines():
+        key, value = (part.strip() for part in line.partition("=")[::2])
+        # On the host TryExec would look for a program that is only inside the app.
+        if key == "TryExec" or (key == "DBusActivatable" and old != new):
+            continue
+        lines.append(f"Icon={icons[value]}" if key == "Icon" and value in icons else line)
+        if line.strip() == "[Desktop Entry]" and not tied:
+            lines.append(f"StartupWMClass={old}")
+    return "\n".join(lines) + "\n"
+
+
+def _rename_metainfo(
+    files: Path, paths: Iterable[str], app_id: str, desktop: str | None
+) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """The app's one AppStream file under its id, and its words; others describe other software."""
     for path in _metainfo_paths(paths):
         text = _text(files / path)
         if not _METAINFO_ID.search(text):
@@ -165,8 +185,8 @@ def _rename_metainfo(files: Path, paths: Iterable[str], app_id: str, has_desktop
             if (found := re.search(rf"<{name}>([^<]*)</{name}>", text))
         }
         text = _METAINFO_ID.sub(f"<id>{app_id}</id>", text, count=1)
-        if has_desktop:
-            text = _LAUNCHABLE.sub(rf"\g<1>{app_id}.desktop\g<2>", text)
+        if desktop:
+            text = _LAUNCHABLE.sub(rf"\g<1>{desktop}.desktop\g<2>", text)
         goal = f"share/metainfo/{app_id}.metainfo.xml"
         (files / path).unlink()
         (files / goal).parent.mkdir(parents=True, exist_ok=True)
@@ -196,27 +216,38 @@ def _is_prefixed(path: str, app_id: str) -> bool:
 def _desktop_paths(files: Path, paths: Iterable[str]) -> list[str]:
     """The desktop files, those a menu shows first."""
     found = [path for path in paths if re.fullmatch(r"share/applications/[^/]+\.desktop", path)]
-    regular = [path for path in found if (files / path).is_file() and not (files / path).is_symlink()]
-    return sorted(regular, key=lambda path: (_entry(_text(files / path)).get("NoDisplay") == "true", path))
+    regular = [
+        path for path in found if (files / path).is_file() and not (files / path).is_symlink()
+    ]
+    return sorted(
+        regular, key=lambda path: (_entry(_text(files / path)).get("NoDisplay") == "true", path)
+    )
 
 
 def _metainfo_paths(paths: Iterable[str]) -> list[str]:
-    return sorted(path for path in paths if re.fullmatch(r"share/(?:metainfo|appdata)/[^/]+\.xml", path))
+    return sorted(
+        path for path in paths if re.fullmatch(r"share/(?:metainfo|appdata)/[^/]+\.xml", path)
+    )
 
 
 def _mime_paths(paths: Iterable[str]) -> list[str]:
     return [path for path in paths if re.fullmatch(r"share/mime/packages/[^/]+\.xml", path)]
 
 
-def _starts(desktop: Path, command: str) -> bool:
-    words = _words(_entry(_text(desktop)).get("Exec", ""))
-    return bool(words) and words[0].rpartition("/")[2] == command
+def _program(entry: Mapping[str, str]) -> str:
+    """The name of the program that a desktop file starts."""
+    words = _words(entry.get("Exec", ""))
+    return words[0].rpartition("/")[2] if words else ""
 
 
 def _entry(text: str) -> Mapping[str, str]:
     """The plain fields of a desktop file's main section."""
     section = text.partition("[Desktop Entry]")[2].partition("\n[")[0]
-    pairs = (line.partition("=") for line in section.splitlines() if "=" in line and not line.startswith("#"))
+    pairs = (
+        line.partition("=")
+        for line in section.splitlines()
+        if "=" in line and not line.startswith("#")
+    )
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 

@@ -1,7 +1,7 @@
 """Compiled-in paths made right for an app that was built for ``/usr`` and lives at ``/app``.
 
-``/usr``, ``/opt`` and ``/etc`` are as long as ``/app``: a path inside a program can be exchanged byte for
-byte. Pure: bytes in, bytes out. What it does and does not reach: docs/how-to/import.md.
+``/usr``, ``/opt`` and ``/etc`` are as long as ``/app``: a path inside a program can be exchanged
+byte for byte. Pure: bytes in, bytes out. What it reaches and what not: docs/how-to/import.md.
 """
 
 import re
@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 _ELF = b"\x7fELF"
-_PATH = re.compile(rb"(?:(?<![\w.\-/})])|(?<=file://))/(?:usr|opt|etc)(?:/[\w.+@~,#=-]+)*/?", re.ASCII)
-# Folders that many programs look through; the sandbox's search paths already name the app's before the
-# runtime's, and a program that means all of them must go on seeing the runtime's.
+_PATH = re.compile(
+    rb"(?:(?<![\w.\-/})])|(?<=file://))/(?:usr|opt|etc)(?:/[\w.+@~,#=-]+)*/?", re.ASCII
+)
+# Folders that many programs look through; the sandbox's search paths name the app's before the
+# runtime's already, and a program that means all of them must go on seeing the runtime's.
 _SEARCHED = frozenset(
     {
         "etc",
@@ -43,7 +45,7 @@ class Ground:
     runtime: AbstractSet[str]
 
     def relocated(self, content: bytes) -> tuple[bytes, frozenset[str]]:
-        """`content` with the app's own paths moved to ``/app``, same length, and which paths those were."""
+        """`content`, as long, with the app's own paths moved to ``/app``, and which those were."""
         program = content.startswith(_ELF)
         if not program and b"\0" in content:
             return content, frozenset()
@@ -65,8 +67,8 @@ class Ground:
     def _is_own(self, path: str, *, whole: bool, program: bool) -> bool:
         """Whether `path` can only mean something of the app's.
 
-        `whole` says the path stands alone between NULs or quotes: only then a folder that the runtime has
-        too is taken for the app's.
+        `whole` says the path stands alone between NULs or quotes: only then a folder that the
+        runtime has too is taken for the app's.
         """
         parts = path.split("/")
         depth = self._depth(parts)
@@ -89,12 +91,10 @@ class Ground:
 
     @cached_property
     def _beginnings(self) -> frozenset[str]:
-        """Own names cut short, as in ``/usr/share/pixmaps/editor-%d.png``, that begin no name of the runtime's."""
+        """Own names cut short, as in ``/usr/share/pixmaps/editor-%d.png``, and no other's."""
         return _cut_short(self.own - self.runtime) - _cut_short(self.runtime)
 
 
 def _cut_short(paths: AbstractSet[str]) -> frozenset[str]:
     """Every path with its last name cut to three letters or more."""
-    return frozenset(
-        path[:end] for path in paths for end in range(path.rfind("/") + 4, len(path))
-    )
+    return frozenset(path[:end] for path in paths for end in range(path.rfind("/") + 4, len(path)))

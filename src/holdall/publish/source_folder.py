@@ -1,4 +1,4 @@
-"""The source folder an importer makes: ``holdall.toml`` beside ``files/``, whole or not there at all.
+"""The source folder an importer makes: ``holdall.toml`` beside ``files/``, whole or not there.
 
 Shared by the importers; must not know where the files came from.
 """
@@ -21,7 +21,7 @@ LISTS = ("filesystem", "session-bus", "session-bus-own", "system-bus")
 
 @dataclass(frozen=True, slots=True)
 class Advanced:
-    """One unit of a counted step is done; `total` is exact and the same in every event of the step."""
+    """One unit of a counted step is done; `total` is exact, the same in every event of a step."""
 
     step: str
     subject: str
@@ -46,7 +46,7 @@ def ignore(_event: Event) -> None:
 
 @contextmanager
 def new_source_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill, beside `target`; it becomes `target` when the block ends well and vanishes otherwise.
+    """A folder to fill; it becomes `target` when the block ends well and vanishes otherwise.
 
     Raises UsageError when `target` is anything but absent or an empty folder.
     """
@@ -78,19 +78,23 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def manifest_toml(manifest: Manifest) -> str:
-    """The manifest as people write it: plain fields first, then one table each, nothing that is a default."""
+    """The manifest as people write it: plain fields, then tables, nothing that is a default."""
     fields: dict[str, object] = msgspec.to_builtins(manifest)
     tables = {name: value for name, value in fields.items() if isinstance(value, Mapping)}
     lines = [f"{name} = {_toml(value)}" for name, value in fields.items() if name not in tables]
     for name, table in tables.items():
         if not table:
             continue
-        lines += ["", f"[{name}]", *(f"{_key(key)} = {_toml(value)}" for key, value in table.items())]
+        lines += [
+            "",
+            f"[{name}]",
+            *(f"{_key(key)} = {_toml(value)}" for key, value in table.items()),
+        ]
     return "\n".join(lines) + "\n"
 
 
 def permissions_with(granted: Permissions, wanted: tuple[str, ...]) -> Permissions:
-    """`granted` and what is asked for: ``network`` and other flags, ``no-x11``, or ``filesystem=home:ro``."""
+    """`granted` and what is asked for: ``network``, ``no-x11``, ``filesystem=home:ro``."""
     fields: dict[str, bool | tuple[str, ...]] = {}
     for word in wanted:
         name, _, value = word.partition("=")
@@ -114,10 +118,10 @@ def printable(text: str) -> str:
     return " ".join(kept.split())[:1000]
 
 
-
-
 def _key(name: str) -> str:
-    return name if name.replace("-", "").replace("_", "").isalnum() and name.isascii() else _toml(name)
+    return (
+        name if name.replace("-", "").replace("_", "").isalnum() and name.isascii() else _toml(name)
+    )
 
 
 def _toml(value: object) -> str:
