@@ -1,0 +1,35 @@
+"""Commands that are run often load nothing costly."""
+
+from pathlib import Path
+
+import pytest
+
+from surroundings import PYTHON, environment_for, run
+
+COSTLY = {
+    "asyncio",
+    "cryptography",
+    "logging",
+    "multiprocessing",
+    "rich",
+    "securesystemslib",
+    "subprocess",
+    "urllib.request",
+}
+PROBE = """
+import sys
+from holdall.cli.main import entry
+try:
+    entry()
+except SystemExit:
+    pass
+print(*sys.modules, sep="\\n", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("command", [["--version"], ["list"], ["path", "org.example.Absent"]])
+def test_a_light_command_loads_no_costly_module(command: list[str], isolated_home: Path) -> None:
+    finished = run([PYTHON, "-c", PROBE, *command], environment=environment_for(isolated_home))
+    loaded = set(finished.stderr.splitlines())
+    assert "holdall.cli.main" in loaded
+    assert not COSTLY & loaded
