@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import platform
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -66,7 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument("--quick", action="store_true", help="the made-up set, 2 rounds, nothing kept")
     job.add_argument("--only", metavar="PART", choices=page.PARTS, help=", ".join(page.PARTS))
     job.add_argument("--holdall", metavar="CMD", help="how to start it (this Python, -m holdall)")
-    job.add_argument("--launcher", metavar="PATH", help="an app's launch file in the store; {id}")
+    job.add_argument(
+        "--launcher",
+        metavar="PATH",
+        default=f"run/{{id}}/{platform.machine()}/stable",
+        help="an app's launch file in the store (%(default)s)",
+    )
     job.add_argument("--patience", type=float, default=5, help="seconds to wait for quiet a run")
     job.add_argument("--cache", type=Path, default=_default_cache(), help="wheels and archives")
     job.add_argument("--peers-only", action="store_true", help="leave holdall and start-up out")
@@ -95,11 +101,13 @@ def _run(arguments: argparse.Namespace) -> list[Report]:
 
 def _laboratory(arguments: argparse.Namespace, folder: Path, mount_point: Path) -> Laboratory:
     shop = folder / "shop"
-    shop.mkdir()
+    for needed in (shop, folder / "tmp"):
+        needed.mkdir()
     environment = {
         "PATH": os.environ["PATH"],
         "LANG": "C.UTF-8",
         "HOME": str(folder),
+        "TMPDIR": str(folder / "tmp"),
         "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
     }
     subject = Holdall(shop, arguments.holdall)

@@ -39,7 +39,7 @@ def _processor() -> str:
 
 def _version(program: str) -> str:
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-    found = re.search(r"\d+(?:\.\d+)*", done.stdout)
+    found = re.search(r"\d+(?:\.\d+)+", done.stdout) or re.search(r"\d+", done.stdout)
     return found[0] if found else "unknown"
 
 

@@ -19,10 +19,14 @@ from benchmarks.errors import BenchmarkError
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A program with its arguments, and what its environment has besides the common one."""
+    """A program with its arguments, additions to its environment, and what it finds open.
+
+    ``opened`` are files to read, by descriptor.
+    """
 
     argv: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
+    opened: tuple[tuple[int, Path], ...] = ()
 
     @classmethod
     def of(cls, *argv: str | Path) -> Self:
@@ -101,6 +105,9 @@ class Runner:
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(self._log.with_suffix(".out")), flags, 0o600),
             (os.POSIX_SPAWN_OPEN, 2, str(self._log), flags, 0o600),
+        ]
+        actions += [
+            (os.POSIX_SPAWN_OPEN, fd, str(path), os.O_RDONLY, 0) for fd, path in command.opened
         ]
         environment = self._environment | dict(command.environment)
         begun = time.perf_counter()

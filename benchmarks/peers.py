@@ -271,14 +271,15 @@ class Casync:
 
     def plan(self, verb: Verb, release: Release, root: Path) -> Job:
         tree = root / release.name
-        extract = ("casync", "extract", "--with=unix", f"--store={self._chunks(release)}")
         match verb:
             case Verb.INSTALL:
-                return (Command.of(*extract, self._index(release), tree),)
+                return (self._extract(release, root),)
             case Verb.UPDATE | Verb.ADD:
                 others = (path for path in root.glob(f"{release.dataset}-*") if path != tree)
-                seeds = ("--hardlink=yes", *(f"--seed={path}" for path in others))
-                return (Command.of(*extract, *seeds, self._index(release), tree),)
+                seeds = [f"--seed={path}" for path in others]
+                # Links share more and take longer: for sharing only.
+                seeds += ["--hardlink=yes"] if verb is Verb.ADD else []
+                return (self._extract(release, root, *seeds),)
             case Verb.REMOVE:
                 return (Command.of("rm", "-rf", tree),)
             case _:
@@ -286,6 +287,13 @@ class Casync:
 
     def trees(self, root: Path) -> tuple[Path, ...]:
         return (root,)
+
+    def _extract(self, release: Release, root: Path, *options: str) -> Command:
+        store = f"--store={self._chunks(release)}"
+        extract = ("casync", "extract", "--with=unix", store, *options)
+        command = Command.of(*extract, self._index(release), root / release.name)
+        # What it notes about seeds goes to a temporary folder: let that be on the timed disk.
+        return command.within({"TMPDIR": str(root)})
 
     def _index(self, release: Release) -> Path:
         return self.published(release) / "tree.caidx"

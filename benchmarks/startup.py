@@ -1,9 +1,9 @@
 """The part start-up: how long the commands take that a person waits for every time."""
 
-import shutil
+import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.contenders import Verb
@@ -19,6 +19,13 @@ _MANY = 100
 _DATASET = "small apps"
 _PASS = {"plain": "python3 -c pass"}
 _BWRAP = {"plain": "bare bwrap"}
+_SHIM = """\
+#!/bin/sh
+printf '%s\\0' "$@" >'{folder}/arguments'
+for fd in 3 4 5 6 7; do
+    [ ! -e /proc/self/fd/$fd ] || eval "cat <&$fd" >'{folder}/'$fd
+done
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ class Shelf:
         return subject.command(subject.store(self.root), verb, *argv)
 
 
-def startup(laboratory: Laboratory, launcher: str | None) -> Iterator[Row]:
+def startup(laboratory: Laboratory, launcher: str) -> Iterator[Row]:
     """Listing, finding and starting apps; ``launcher`` is the launch file's path in the store."""
     (flatpak,) = (peer for peer in laboratory.peers if isinstance(peer, Flatpak))
     releases = [small_release(laboratory.shop / "small", number) for number in range(_MANY)]
@@ -71,12 +78,13 @@ def startup(laboratory: Laboratory, launcher: str | None) -> Iterator[Row]:
 
 
 def _commands(
-    one: Shelf, many: Shelf, app_id: str, launcher: str | None
+    one: Shelf, many: Shelf, app_id: str, launcher: str
 ) -> dict[tuple[str, str], Command]:
     """Every command to be timed, by what it does and in which column it stands."""
     laboratory, flatpak = one.laboratory, one.flatpak
     run = one.holdall("run", app_id)
-    found = {
+    launch = Command.of(laboratory.subject.store(one.root) / launcher.format(id=app_id))
+    return {
         ("pass", "plain"): Command.of("python3", "-c", "pass"),
         ("list, 1 app", "holdall"): one.holdall("list"),
         ("list, 1 app", "flatpak"): flatpak.command(one.root, "list"),
@@ -84,15 +92,12 @@ def _commands(
         (f"list, {_MANY} apps", "flatpak"): flatpak.command(many.root, "list"),
         ("path", "holdall"): one.holdall("path", app_id),
         ("path", "flatpak"): flatpak.command(one.root, "info", "--show-location", app_id),
-        ("run true", "plain"): bare_bwrap(laboratory, run),
+        ("run true", "plain"): bare_bwrap(laboratory, run, laboratory.shop / "run"),
         ("run true", "holdall"): run,
         ("run true", "flatpak"): flatpak.command(one.root, "run", app_id),
+        ("launch file", "plain"): bare_bwrap(laboratory, launch, laboratory.shop / "launch"),
+        ("launch file", "holdall"): launch,
     }
-    if launcher is not None:
-        launch = laboratory.subject.store(one.root) / launcher.format(id=app_id)
-        found["launch file", "holdall"] = Command.of(launch)
-        found["launch file", "plain"] = bare_bwrap(laboratory, found["launch file", "holdall"])
-    return found
 
 
 def _time(
@@ -131,17 +136,19 @@ def _row(measure: str, runs: Mapping[str, Sequence[float]], notes: Mapping[str, 
     return row(measure, _DATASET, Unit.MILLISECONDS, runs, baseline="plain", notes=notes)
 
 
-def bare_bwrap(laboratory: Laboratory, command: Command) -> Command:
-    """Return bwrap alone with the arguments that a command gives it, caught from a run of it."""
-    real = shutil.which("bwrap")
-    folder = laboratory.shop / "caught"
-    folder.mkdir(exist_ok=True)
-    caught, shim = folder / "arguments", folder / "bwrap"
-    caught.unlink(missing_ok=True)
-    shim.write_text(f'#!/bin/sh\nprintf "%s\\0" "$@" >"{caught}"\nexec {real} "$@"\n')
+def bare_bwrap(laboratory: Laboratory, command: Command, folder: Path) -> Command:
+    """Return bwrap alone, with the arguments and open files that a command gives it.
+
+    They are caught in ``folder`` by a run of the command that meets another bwrap on its PATH.
+    """
+    folder.mkdir()
+    shim = folder / "bwrap"
+    shim.write_text(_SHIM.format(folder=folder))
     shim.chmod(0o755)
-    laboratory.runner.run((command.within({"PATH": f"{folder}:/usr/bin:/bin"}),))
-    if not caught.exists():
+    laboratory.runner.run((command.within({"PATH": f"{folder}:{os.environ['PATH']}"}),))
+    if not (folder / "arguments").exists():
         line = " ".join(command.argv)
         raise BenchmarkError(f"no bwrap was found by its name on the PATH while this ran: {line}")
-    return Command.of("bwrap", *caught.read_text().split("\0")[:-1])
+    arguments = (folder / "arguments").read_text().split("\0")[:-1]
+    opened = tuple((int(path.name), path) for path in folder.iterdir() if path.name.isdigit())
+    return replace(Command.of("bwrap", *arguments), opened=opened)
