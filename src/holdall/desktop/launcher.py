@@ -6,6 +6,7 @@ and for an app ``launch`` (POSIX sh) and ``launch.seccomp``. A ref's stub finds 
 """
 
 import os
+from pathlib import Path
 from typing import Final
 
 from holdall.desktop.sandbox import Place, Sandbox, host_root, plan, runtime_arguments
@@ -183,7 +184,7 @@ def _root_folders() -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for path in _ROOT_FOLDERS:
         try:
-            found[path] = os.readlink(path)
+            found[path] = str(Path(path).readlink())
         except FileNotFoundError:
             continue
         except OSError:

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from holdall.errors import HoldallError
 from holdall.system import process
+from holdall.system.files import read_regular
 
 _SHELL = "/bin/sh"
 
@@ -60,9 +61,8 @@ def _expanded(words: list[str]) -> list[str]:
     for word in rest:
         own = own and word != "--"
         if word == "--args" and own:
-            with open(next(rest), "rb") as file:
-                arguments = file.read().decode("utf-8", "surrogateescape")
-            expanded += arguments.split("\0")[:-1]
+            data = read_regular(next(rest), limit=2**24)
+            expanded += data.decode("utf-8", "surrogateescape").split("\0")[:-1]
         else:
             expanded.append(word)
     return expanded
