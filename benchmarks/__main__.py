@@ -40,13 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Ended politely, the harness still takes its disks and folders away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        reports = page.kept(arguments.results) if arguments.command == "table" else _run(arguments)
+        reports = (
+            list(page.kept(arguments.results)) if arguments.command == "table" else _run(arguments)
+        )
     except BenchmarkError as error:
         say(f"benchmarks: {error}")
         return 1
     print(markdown(reports))
     if arguments.write is not None:
-        arguments.write.write_text(page.render(page.kept(arguments.results)))
+        shown = reports if arguments.quick else page.kept(arguments.results)
+        arguments.write.write_text(page.render(shown))
     return 0
 
 
@@ -64,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument(
         "--runs", type=int, default=5, help="rounds of every timed batch (%(default)s)"
     )
+    table.set_defaults(quick=False)
     job.add_argument("--quick", action="store_true", help="the made-up set, 2 rounds, nothing kept")
     job.add_argument("--only", metavar="PART", choices=page.PARTS, help=", ".join(page.PARTS))
     job.add_argument("--holdall", metavar="CMD", help="how to start it (this Python, -m holdall)")

@@ -27,4 +27,4 @@ def build(stage: Stage) -> Iterator[Row]:
     for measure, unit, figure in _MEASURES:
         runs = {name: [figure(publication)] for name, publication in made.items()}
         target = Target(1.08) if measure == "network form, size" else None
-        yield row(measure, stage.dataset, unit, runs, target=target, notes={"tar": "zstd -19"})
+        yield row(measure, stage.dataset, unit, runs, target=target, notes={"tar": "tar, zstd -19"})

@@ -23,7 +23,7 @@ def install(stage: Stage) -> Iterator[Row]:
 
     trials = {contender.name: trial(contender) for contender in stage.laboratory.contenders}
     samples = stage.laboratory.time(trials)
-    notes = {"plain": "tar + syncfs"}
+    notes = {"tar": "tar -xf", "plain": "tar + syncfs"}
     yield _wall(stage, "install", samples, Target(1.0), notes)
     yield _processor(stage, "install", samples, notes)
     yield from _memory(stage, "install", trials)
@@ -40,7 +40,7 @@ def update(stage: Stage) -> Iterator[Row]:
 
     trials = {contender.name: trial(contender) for contender in stage.laboratory.contenders[1:]}
     samples = stage.laboratory.time({"tar": stage.baseline(new), **trials})
-    notes = {"plain": "tar + syncfs"}
+    notes = {"tar": "tar -xf", "plain": "tar + syncfs"}
     yield _wall(stage, "update", samples, Target(0.5), notes)
     yield _processor(stage, "update", samples, notes)
     yield from _memory(stage, "update", {SUBJECT: trials[SUBJECT]} if SUBJECT in trials else {})
@@ -57,7 +57,7 @@ def remove(stage: Stage) -> Iterator[Row]:
 
     trials = {contender.name: trial(contender) for contender in stage.laboratory.contenders[1:]}
     samples = stage.laboratory.time({"tar": stage.baseline(old), **trials})
-    yield _wall(stage, "remove", samples, None, {"plain": "rm -rf", "tar": "extract"})
+    yield _wall(stage, "remove", samples, None, {"plain": "rm -rf", "tar": "tar -xf"})
 
 
 def verify(stage: Stage) -> Iterator[Row]:
@@ -72,7 +72,7 @@ def verify(stage: Stage) -> Iterator[Row]:
     able = [one for one in stage.laboratory.contenders if one.name not in {"tar", "casync"}]
     trials = {contender.name: trial(contender) for contender in able}
     samples = stage.laboratory.time({"tar": stage.baseline(old), **trials})
-    notes = {"plain": "sha256sum", "tar": "extract"}
+    notes = {"plain": "sha256sum", "tar": "tar -xf"}
     yield _wall(stage, "verify", samples, None, notes)
     yield _processor(stage, "verify", samples, notes)
 

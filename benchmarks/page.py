@@ -1,6 +1,6 @@
 """The page docs/benchmarks.md: the circumstances, how it is measured, and the one table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.results import Report, load
@@ -19,7 +19,8 @@ same round; *ratio to* names the baseline. Network forms lie on tmpfs. The basel
 - **holdall** is the command line: what it installs is verified, and durable when it returns.
 - **ostree** pulls from an archive repository into a bare-user-only one, comparing checksums, and
   checks out by hard links. **flatpak** is `--user`, from an unsigned repository by a `file:` URL.
-  Its two versions are two branches, since its update takes the old one away.
+  Its two versions are two branches, since its update takes the old one away. They verify by
+  `ostree fsck` and `flatpak repair --dry-run`.
 - **casync** extracts from a chunk store; an update has the old tree as its seed. Not durable.
 - Peak memory of the *largest process* is the kernel's own maximum. *All processes* is the sum over
   the process tree, sampled every 2 ms, and counts a page once for each process that maps it.
@@ -30,13 +31,12 @@ same round; *ratio to* names the baseline. Network forms lie on tmpfs. The basel
 
 def render(reports: Sequence[Report]) -> str:
     """Return the whole page."""
-    facts = reports[-1].circumstances if reports else {}
     lines = [
         "# Benchmarks",
         "",
         "Made by `python -m benchmarks main-job --write docs/benchmarks.md`; do not edit.",
         "",
-        *_facts(facts),
+        *_facts(reports),
         "",
         _METHOD,
         markdown(reports),
@@ -54,9 +54,14 @@ def kept(folder: Path) -> tuple[Report, ...]:
     return tuple(sorted(reports, key=lambda report: (PARTS.index(report.part), report.dataset)))
 
 
-def _facts(facts: Mapping[str, str]) -> list[str]:
+def _facts(reports: Sequence[Report]) -> list[str]:
+    """What the machine was; where reports differ, every answer."""
+    facts: dict[str, dict[str, None]] = {}
+    for report in reports:
+        for name, fact in report.circumstances.items():
+            facts.setdefault(name, {})[fact] = None
     moments = {"begun", "ended", "runs", "commit"}
-    return [f"- {name}: {fact}" for name, fact in facts.items() if name not in moments]
+    return [f"- {name}: {' / '.join(told)}" for name, told in facts.items() if name not in moments]
 
 
 def _summary(reports: Sequence[Report]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import statistics
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from benchmarks.results import Row, Unit, row
 _LEAST_RUNS = 20
 _MANY = 100
 _DATASET = "small apps"
-_PASS = {"plain": "python3 -c pass"}
+_PASS = {"plain": "python -c pass"}
 _BWRAP = {"plain": "bare bwrap"}
 _SHIM = """\
 #!/bin/sh
@@ -85,7 +86,7 @@ def _commands(
     run = one.holdall("run", app_id)
     launch = Command.of(laboratory.subject.store(one.root) / launcher.format(id=app_id))
     return {
-        ("pass", "plain"): Command.of("python3", "-c", "pass"),
+        ("pass", "plain"): Command.of(sys.executable, "-c", "pass"),
         ("list, 1 app", "holdall"): one.holdall("list"),
         ("list, 1 app", "flatpak"): flatpak.command(one.root, "list"),
         (f"list, {_MANY} apps", "holdall"): many.holdall("list"),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks.results import COLUMNS, SUBJECT, Cell, Of, Report, Row, Target, Unit
 
-_HEADINGS = ("measure", "data", *COLUMNS, "ratio to", "target", "holdall")
+_HEADINGS = ("measure", "data", *COLUMNS, "ratio to", "target", "verdict")
 _UNNUMBERED = 3
 
 
@@ -29,11 +29,13 @@ def verdict(row: Row) -> str:
 
 def _line(row: Row) -> tuple[str, ...]:
     cells = [_cell(row, name) for name in COLUMNS]
+    compared = any(cell.ratio is not None for cell in row.cells.values())
+    baseline = (row.notes or {}).get(row.baseline, row.baseline) if compared else ""
     return (
         row.measure,
         row.dataset,
         *cells,
-        row.baseline,
+        baseline,
         _limit(row.target, row.unit),
         verdict(row),
     )
