@@ -199,7 +199,7 @@ def _drop_caches(folder: Path) -> None:
 
 
 def _hand_over(record_path: Path, folders: list[str]) -> None:
-    """Give folders that are still in use to a record that uses them, so the last app removes them."""
+    """Give folders that are still in use to a record that uses them; the last app removes them."""
     others = [path for path in record_path.parent.glob("*.json") if path != record_path]
     for other in others if folders else []:
         record = _read(str(other))
