@@ -15,6 +15,8 @@ SIZE = 32
 PREFIX = "sha256-4k:"
 
 _ZERO_BLOCK = bytes(BLOCK)
+# version 1, SHA-256, 2^12-byte blocks, no salt, reserved; after the size: root[64], salt[32], reserved[144]
+_DESCRIPTOR_HEAD = pack("<BBBBI", 1, 1, 12, 0, 0)
 _DESCRIPTOR_TAIL = bytes(32 + 32 + 144)
 
 
@@ -47,9 +49,11 @@ class Digest(NamedTuple):
 def digest_of(data: bytes | bytearray | memoryview) -> bytes:
     """The raw 32-byte digest of `data`, whole in memory."""
     size = len(data)
-    if size <= BLOCK:
-        return _finish(_hash_block(data) if size else bytes(SIZE), size)
-    return _finish(_root(_leaves(memoryview(data))), size)
+    if size > BLOCK:
+        return _finish(_root(_leaves(memoryview(data))), size)
+    if size == 0:
+        return EMPTY
+    return _finish(sha256(b"".join((data, _ZERO_BLOCK[size:]))).digest(), size)
 
 
 class Hasher:
@@ -98,11 +102,11 @@ def _root(hashes: bytes) -> bytes:
 
 
 def _hash_block(data: bytes | bytearray | memoryview) -> bytes:
-    hashed = sha256(data)
-    hashed.update(_ZERO_BLOCK[len(data) :])
-    return hashed.digest()
+    return sha256(b"".join((data, _ZERO_BLOCK[len(data) :]))).digest()
 
 
 def _finish(root: bytes, size: int) -> bytes:
-    # version 1, SHA-256, 2^12-byte blocks, no salt, reserved, data size; then root[64], salt[32], reserved[144]
-    return sha256(pack("<BBBBIQ", 1, 1, 12, 0, 0, size) + root + _DESCRIPTOR_TAIL).digest()
+    return sha256(b"".join((_DESCRIPTOR_HEAD, size.to_bytes(8, "little"), root, _DESCRIPTOR_TAIL))).digest()
+
+
+EMPTY = _finish(bytes(SIZE), 0)

@@ -5,7 +5,6 @@ Authored as ``holdall.toml``; carried in the release exactly. Reference: docs/re
 
 import re
 import shlex
-import tomllib
 from typing import Annotated, Literal
 
 import msgspec
@@ -78,7 +77,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     branch: str = "stable"
     runtime: str = HOST
     command: str | tuple[str, ...] = ()
-    serial: Annotated[int, msgspec.Meta(ge=0, lt=2**63)] = 0
+    serial: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
     created: str = ""
     environment: dict[str, _Text] = {}
     permissions: Permissions = Permissions()
@@ -111,6 +110,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
 
 def parse_toml(text: str) -> Manifest:
     """Read ``holdall.toml``; raises UsageError naming the field and what it should be."""
+    import tomllib
+
     try:
         table = tomllib.loads(text)
         return msgspec.convert(table, Manifest)

@@ -21,10 +21,9 @@ MAX_PATH = 4096
 MAX_ELEMENT = 255
 
 _DIRECTORY, _FILE, _PROGRAM, _SYMLINK = 0, 1, 2, 3
+_DOTS = {"", ".", ".."}
 # C0, DEL, C1, line separators and the bidirectional controls that make a name read as another
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-_DOTS = re.compile(r"(?:^|/)\.{0,2}(?:/|$)", re.MULTILINE)
-_LONG = re.compile(r"[^/\n]{64,}")
 
 
 class Directory(NamedTuple):
@@ -187,19 +186,20 @@ def _contents(wire: _Wire) -> list[tuple[bytes, int]]:
 
 
 def _check_paths(paths: list[str], error: type[CorruptError | UsageError]) -> None:
-    joined = "\n".join(paths)
-    if joined.count("\n") != max(len(paths) - 1, 0) or _FORBIDDEN.search(joined.replace("\n", "")):
+    joined = "/".join(paths)
+    # what is printable has no control, bidirectional or surrogate character; the pattern decides the rest
+    if not joined.isprintable() and _FORBIDDEN.search(joined):
         bad = next(path for path in paths if _FORBIDDEN.search(path))
         raise error(f"The path {ascii(bad)} has a control character; such names are refused.")
-    for path in paths:
-        if not path or len(path) > MAX_PATH or (not path.isascii() and len(path.encode()) > MAX_PATH):
-            raise error(f"A path of the tree is empty or longer than {MAX_PATH} bytes.")
-    if paths and (found := _DOTS.search(joined)):
-        line = joined[joined.rfind("\n", 0, found.start() + 1) + 1 :].partition("\n")[0]
-        raise error(f"The path {line!r} has an empty, '.' or '..' element; paths are relative and plain.")
-    for run in _LONG.findall(joined):
-        if len(run.encode()) > MAX_ELEMENT:
-            raise error(f"The name {run[:40]!r}… is longer than {MAX_ELEMENT} bytes.")
+    for element in set(joined.split("/")) if paths else ():
+        if element in _DOTS:
+            bad = next(path for path in paths if element in path.split("/"))
+            raise error(f"The path {bad!r} has an empty, '.' or '..' element; paths are relative and plain.")
+        if len(element) > MAX_ELEMENT // 4 and len(element.encode()) > MAX_ELEMENT:
+            raise error(f"The name {element[:40]!r}… is longer than {MAX_ELEMENT} bytes.")
+    longest = max(map(len, paths), default=0)
+    if longest > MAX_PATH // 4 and max(len(path.encode()) for path in paths) > MAX_PATH:
+        raise error(f"A path of the tree is longer than {MAX_PATH} bytes.")
     for first, second in pairwise(paths):
         if first >= second:
             raise error(f"The path {second!r} is listed twice or out of order.")

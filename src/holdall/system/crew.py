@@ -4,16 +4,17 @@ Workers inherit everything by fork, take task numbers from one pipe and answer o
 parent. Python threads would not do: hashing small pieces and creating small files hold the interpreter's lock.
 """
 
+import gc
 import os
 import pickle
 import signal
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from holdall.errors import HoldallError
-from holdall.system.kernel import die_with_parent
+from holdall.system.kernel import die_with_parent, keep_memory
 
 _TASK = struct.Struct("<I")
 _ANSWER = struct.Struct("<BIQ")
@@ -26,30 +27,25 @@ def processors() -> int:
 
 
 def share_out(
-    tasks: Sequence[int],
+    tasks: Iterable[int],
+    total: int,
     perform: Callable[[int], int],
     *,
     workers: int | None = None,
-    prepare: Callable[[], None] | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Have `perform(task)` done for every task, by forked workers, in about the order given.
+    """Have `perform(task)` done for all `total` tasks, by forked workers, in about the order given.
 
-    `prepare` runs in this process while the workers already wait; its end opens the gate `perform` may await with
-    nothing (tasks are handed out only then). `report(task, amount)` gets what `perform` returned. The first error of
-    a worker is raised here, after the others were ended.
+    `tasks` is iterated in a process of its own, so it may wait for something. `report(task, amount)` gets what `perform`
+    returned. The first error of a worker is raised here, after the others were ended.
     """
-    count = min(workers or processors(), len(tasks))
+    count = min(workers or processors(), total)
     if count == 0:
-        if prepare:
-            prepare()
         return
     crew = _Crew(count, perform)
     try:
-        if prepare:
-            prepare()
         crew.hand_out(tasks)
-        missing = len(tasks)
+        missing = total
         for task, amount in crew.answers():
             missing -= 1
             if report:
@@ -66,60 +62,46 @@ class _Crew:
         self._answers_out, self._answers_in = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
-        self._pids = [self._start(perform) for _ in range(count)]
+        self._pids = [self._fork(lambda: self._work(perform)) for _ in range(count)]
         os.close(self._tasks_out)
-        os.close(self._answers_in)
 
-    def _start(self, perform: Callable[[int], int]) -> int:
+    def _fork(self, job: Callable[[], None]) -> int:
         parent = os.getpid()
         pid = os.fork()
         if pid:
             return pid
-        status = 1
         try:
+            gc.disable()
+            keep_memory()
             die_with_parent()
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             if os.getppid() == parent:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
-                os.close(self._tasks_in)
-                os.close(self._answers_out)
-                self._work(perform)
-                status = 0
-        finally:
-            os._exit(status)
-
-    def _work(self, perform: Callable[[int], int]) -> None:
-        while len(record := os.read(self._tasks_out, _TASK.size)) == _TASK.size:
-            (task,) = _TASK.unpack(record)
-            try:
-                amount = perform(task)
-            except BaseException as error:  # noqa: BLE001 - carried to the parent, which raises it
-                told = pickle.dumps(error)
-                os.write(self._answers_in, _ANSWER.pack(_FAILED, task, len(told)) + told)
-                return
-            os.write(self._answers_in, _ANSWER.pack(_DONE, task, amount))
-
-    def hand_out(self, tasks: Sequence[int]) -> None:
-        """Put the tasks on the pipe from a process of its own, so that no number of them can block."""
-        records = b"".join(_TASK.pack(task) for task in tasks)
-        if len(records) <= 65536:
-            with suppress(BrokenPipeError):
-                os.write(self._tasks_in, records)
-        else:
-            self._pids.append(self._feed(records))
-        os.close(self._tasks_in)
-        self._tasks_in = -1
-
-    def _feed(self, records: bytes) -> int:
-        pid = os.fork()
-        if pid:
-            return pid
-        try:
-            die_with_parent()
-            os.close(self._answers_out)
-            for at in range(0, len(records), 4096):
-                os.write(self._tasks_in, records[at : at + 4096])
+                job()
+        except BaseException as error:  # noqa: BLE001 - carried to the parent, which raises it
+            told = pickle.dumps(error)
+            os.write(self._answers_in, _ANSWER.pack(_FAILED, 0, len(told)) + told)
         finally:
             os._exit(0)
+
+    def _work(self, perform: Callable[[int], int]) -> None:
+        os.close(self._tasks_in)
+        os.close(self._answers_out)
+        while len(record := os.read(self._tasks_out, _TASK.size)) == _TASK.size:
+            (task,) = _TASK.unpack(record)
+            os.write(self._answers_in, _ANSWER.pack(_DONE, task, perform(task)))
+
+    def hand_out(self, tasks: Iterable[int]) -> None:
+        """Put the tasks on the pipe from a process of its own, so that waiting for one blocks nobody."""
+
+        def feed() -> None:
+            os.close(self._answers_out)
+            for task in tasks:
+                os.write(self._tasks_in, _TASK.pack(task))
+
+        self._pids.append(self._fork(feed))
+        os.close(self._tasks_in)
+        os.close(self._answers_in)
+        self._tasks_in = self._answers_in = -1
 
     def answers(self) -> Iterator[tuple[int, int]]:
         """What the workers answer, as it comes, until all have ended."""
@@ -134,7 +116,7 @@ class _Crew:
 
     def end(self) -> None:
         """End what still works and reap it."""
-        for fd in (self._tasks_in, self._answers_out):
+        for fd in (self._tasks_in, self._answers_in, self._answers_out):
             if fd >= 0:
                 os.close(fd)
         for pid in self._pids:

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ def write_atomic(path: str, data: bytes, *, mode: int = 0o644, durable: bool = F
     """
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
-    beside = f"{folder}/.{secrets.token_hex(8)}.tmp"
+    beside = f"{folder}/.{os.urandom(8).hex()}.tmp"
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         try:
@@ -58,7 +57,7 @@ def sync_folder(path: str) -> None:
 def replace_symlink(path: str, target: str) -> None:
     """Make `path` a symbolic link to `target` in one step, whatever it was before."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    beside = f"{os.path.dirname(path)}/.{secrets.token_hex(8)}.tmp"
+    beside = f"{os.path.dirname(path)}/.{os.urandom(8).hex()}.tmp"
     os.symlink(target, beside)
     os.rename(beside, path)
 

@@ -1,4 +1,4 @@
-"""DSSE envelopes over a release (https://github.com/secure-systems-lab/dsse, protocol and envelope.md).
+"""DSSE envelopes over a release (https://github.com/secure-systems-lab/dsse, protocol and envelope, version 1).
 
 Besides the standard fields an envelope carries the signers' public keys, unsigned, so that a person can be asked
 about a key that is not known yet. Reference: docs/reference/formats/release.md.
@@ -6,10 +6,7 @@ about a key that is not known yet. Reference: docs/reference/formats/release.md.
 
 import base64
 import json
-from typing import NamedTuple
-
-from securesystemslib.dsse import Envelope
-from securesystemslib.exceptions import FormatError, VerificationError
+from typing import Any, NamedTuple
 
 from holdall.errors import CorruptError
 from holdall.model import release as releases
@@ -18,6 +15,7 @@ from holdall.trust.keys import PublicKey, SigningKey, public_from_dict
 
 MAX_BYTES = 4 * 2**20
 MAX_SIGNATURES = 16
+_FIELDS = {"payload", "payloadType", "signatures", "keys"}
 
 
 class Signed(NamedTuple):
@@ -30,11 +28,13 @@ class Signed(NamedTuple):
 
 def sign(payload: bytes, keys: tuple[SigningKey, ...]) -> bytes:
     """The envelope's bytes over a release's bytes; with no key, an unsigned one."""
-    envelope = Envelope(payload, PAYLOAD_TYPE, {})
-    for key in keys:
-        envelope.sign(key.signer)
-    table = envelope.to_dict()
-    table["keys"] = [key.public.as_dict() for key in keys]
+    signed = pre_authentication(PAYLOAD_TYPE, payload)
+    table = {
+        "payload": _encode(payload),
+        "payloadType": PAYLOAD_TYPE,
+        "signatures": [{"keyid": key.public.fingerprint, "sig": _encode(key.sign(signed))} for key in keys],
+        "keys": [key.public.as_dict() for key in keys],
+    }
     return json.dumps(table, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -44,34 +44,41 @@ def open_envelope(data: bytes) -> Signed:
         raise CorruptError(f"The envelope is {len(data)} bytes long; more than {MAX_BYTES} is refused.")
     try:
         table = json.loads(data, object_pairs_hook=_no_duplicates)
-        if set(table) != {"payload", "payloadType", "signatures", "keys"}:
+        if not isinstance(table, dict) or set(table) != _FIELDS:
             raise CorruptError("The envelope has other fields than payload, payloadType, signatures and keys.")
-        if len(table["signatures"]) > MAX_SIGNATURES or len(table["keys"]) > MAX_SIGNATURES:
-            raise CorruptError(f"The envelope has more than {MAX_SIGNATURES} signatures.")
-        base64.b64decode(table["payload"], validate=True)
+        payload = base64.b64decode(table["payload"], validate=True)
+        signatures = [(str(item["keyid"]), base64.b64decode(item["sig"], validate=True)) for item in table["signatures"]]
         keys = [public_from_dict(key) for key in table["keys"]]
-        envelope = Envelope.from_dict(table)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FormatError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptError("The envelope is not a DSSE envelope that holdall can read.") from error
-    if envelope.payload_type != PAYLOAD_TYPE:
-        raise CorruptError(f"The envelope holds {ascii(envelope.payload_type)}, not a holdall release.")
-    signers = _signers(envelope, keys)
-    return Signed(releases.parse(envelope.payload), envelope.payload, signers)
+    if table["payloadType"] != PAYLOAD_TYPE:
+        raise CorruptError(f"The envelope holds {ascii(table['payloadType'])}, not a holdall release.")
+    return Signed(releases.parse(payload), payload, _signers(payload, signatures, keys))
 
 
-def _signers(envelope: Envelope, keys: list[PublicKey]) -> tuple[PublicKey, ...]:
+def pre_authentication(payload_type: str, payload: bytes) -> bytes:
+    """What is signed (DSSE protocol, PAE): the type and the bytes, each with its length."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+def _signers(payload: bytes, signatures: list[tuple[str, bytes]], keys: list[PublicKey]) -> tuple[PublicKey, ...]:
     by_fingerprint = {key.fingerprint: key for key in keys}
-    if set(by_fingerprint) != set(envelope.signatures):
+    named = [fingerprint for fingerprint, _ in signatures]
+    if len(named) > MAX_SIGNATURES or sorted(named) != sorted(by_fingerprint) or len(keys) != len(named):
         raise CorruptError("The envelope's signatures and keys do not belong together.")
-    for key in keys:
-        try:
-            envelope.verify([key.key], 1)
-        except (VerificationError, ValueError) as error:
-            raise CorruptError(f"The signature by key {key.fingerprint[:16]}… is wrong.") from error
-    return tuple(by_fingerprint.values())
+    signed = pre_authentication(PAYLOAD_TYPE, payload)
+    for fingerprint, signature in signatures:
+        if not by_fingerprint[fingerprint].verifies(signature, signed):
+            raise CorruptError(f"The signature by key {fingerprint[:16]}… is wrong.")
+    return tuple(by_fingerprint[fingerprint] for fingerprint in named)
 
 
-def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
         raise ValueError("a name occurs twice")

@@ -1,0 +1,220 @@
+"""Reading a bundle: its signed head, then contents frame by frame, from a file that can be read anywhere or a stream.
+
+Nothing is decoded before its SHA-256 was checked against something signed. Memory: one stored and one decoded frame
+for each worker.
+"""
+
+import os
+from collections.abc import Collection, Iterator
+from hashlib import sha256
+from typing import BinaryIO, NamedTuple
+
+from holdall.delivery import layout
+from holdall.delivery.index import Frame, Group, Index, Place, groups, parse
+from holdall.delivery.layout import HEAD_SIZE, SECTION_HEADER, Head, parse_head, section_body
+from holdall.delivery.zstandard import decompress, decompress_pieces
+from holdall.errors import CorruptError
+from holdall.model import tree as trees
+from holdall.model.tree import Tree
+from holdall.store.contents import Batch, Pieces
+from holdall.system.files import write_all
+from holdall.system.kernel import punch_hole
+
+_FILE_COST = 100_000  # making a small file costs as much as decoding this many bytes
+_FILES_A_PART = 3000
+_SHORT = 256 * 2**10  # contents up to this long are given whole
+
+
+class Preamble(NamedTuple):
+    """All of a bundle that stands before the frames, as it was read: nothing here is checked yet."""
+
+    head: Head
+    envelope: bytes
+    tree: bytes
+    index: bytes
+
+
+class Opened(NamedTuple):
+    """The tree and the index a release answers for."""
+
+    tree: Tree
+    tree_bytes: bytes
+    index: Index
+
+
+def read_preamble(stream: BinaryIO) -> Preamble:
+    """Read a bundle up to its first frame; raises CorruptError when it is none or is cut short."""
+    head = parse_head(_exactly(stream, HEAD_SIZE))
+    lengths = (head.envelope, head.tree, head.index)
+    bodies = [
+        section_body(number, length, _exactly(stream, SECTION_HEADER + length))
+        for number, length in enumerate(lengths, start=1)
+    ]
+    return Preamble(head, *bodies)
+
+
+def open_preamble(preamble: Preamble, *, tree_sha256: str, index_sha256: str, tree_digest: bytes) -> Opened:
+    """Decode tree and index, each only when it is what the release names; raises CorruptError."""
+    if sha256(preamble.tree).hexdigest() != tree_sha256 or sha256(preamble.index).hexdigest() != index_sha256:
+        raise CorruptError("The bundle's tree or index is not the one its signed release names.")
+    tree_bytes = _sized(preamble.tree, layout.MAX_TREE)
+    if trees.tree_digest(tree_bytes).raw != tree_digest:
+        raise CorruptError("The bundle's tree does not have the digest its signed release names.")
+    tree = trees.parse(tree_bytes)
+    index = parse(_sized(preamble.index, layout.MAX_INDEX), list(tree.contents.values()))
+    if index.stored != preamble.head.content:
+        raise CorruptError("The bundle's frames do not have the length its head says.")
+    return Opened(tree, tree_bytes, index)
+
+
+def sized(data: bytes, compressed: bytes) -> bytes:
+    """A section's body: the decoded length, then one zstd frame."""
+    return len(data).to_bytes(8, "little") + compressed
+
+
+def _sized(body: bytes, limit: int) -> bytes:
+    size = int.from_bytes(body[:8], "little")
+    if len(body) < 8 or size > limit:
+        raise CorruptError("A section of the bundle says it is longer than it may be.")
+    return decompress(memoryview(body)[8:], size)
+
+
+class BundleSource:
+    """A `ContentSource` over a bundle's frames.
+
+    `fd` is read by position, never by its offset, so forked workers share it. Over a stream, `fd` is a spool the
+    frames are copied to as they arrive; each is given back to the file system once it was used.
+    """
+
+    def __init__(self, opened: Opened, fd: int, first_frame: int, *, stream: BinaryIO | None = None) -> None:
+        self._fd = fd
+        self._first = first_frame
+        self._stream = stream
+        self._digests = list(opened.tree.contents)
+        self._groups = groups(opened.index)
+        self._parts: list[_Part] = []
+
+    def batches(self, wanted: Collection[bytes]) -> list[Batch]:
+        """The groups of frames with a wanted content; over a file the longest first, those with many files in parts.
+
+        Parts of a group are decoded from its beginning each, which costs less than a worker that has nothing to do.
+        """
+        batches = []
+        self._parts.clear()
+        for number, group in enumerate(self._groups):
+            places = [place for place in group.places if self._digests[place.content] in wanted]
+            step = len(places) or 1 if self._stream else _FILES_A_PART
+            for at in range(0, len(places), step):
+                part = places[at : at + step]
+                batches.append(Batch(len(self._parts), sum(place.size for place in part), len(part)))
+                self._parts.append(_Part(number, tuple(part)))
+        if self._stream is None:
+            batches.sort(key=lambda batch: -(batch.size + batch.count * _FILE_COST))
+        return batches
+
+    def feed(self, batches: list[Batch]) -> Iterator[int]:
+        """The batches as they are ready: all at once from a file, one by one as a stream brings them."""
+        if self._stream is None:
+            yield from (batch.number for batch in batches)
+            return
+        parts = {self._parts[batch.number].group: batch.number for batch in batches}
+        for number, group in enumerate(self._groups):
+            for frame in group.frames:
+                stored = _exactly(self._stream, frame.stored)
+                _check_frame(frame, stored)
+                os.lseek(self._fd, self._first + frame.offset, os.SEEK_SET)
+                write_all(self._fd, stored)
+            if number in parts:
+                yield parts[number]
+            else:
+                self._give_back(group)
+        if self._stream.read(1):
+            raise CorruptError("The bundle goes on after its end.")
+
+    def produce(self, batch: int, wanted: Collection[bytes]) -> Iterator[tuple[bytes, Pieces]]:
+        """The wanted contents of one batch, decoded frame by frame."""
+        part = self._parts[batch]
+        group = self._groups[part.group]
+        window = _Window(self, group)
+        for place in part.places:
+            yield self._digests[place.content], window.slice(place.start, place.start + place.size)
+        if self._stream is not None:
+            self._give_back(group)
+
+    def decode(self, frame: Frame) -> Iterator[bytes]:
+        """The slice of the stream a frame holds, in pieces, checked before it is decoded."""
+        stored = os.pread(self._fd, frame.stored, self._first + frame.offset)
+        _check_frame(frame, stored)
+        return decompress_pieces(stored, frame.raw)
+
+    def _give_back(self, group: Group) -> None:
+        first, last = group.frames[0], group.frames[-1]
+        punch_hole(self._fd, self._first + first.offset, last.offset + last.stored - first.offset)
+
+
+class _Part(NamedTuple):
+    group: int
+    places: tuple[Place, ...]
+
+
+class _Window:
+    """The stream of one group, read forward; holds one piece of it."""
+
+    def __init__(self, source: BundleSource, group: Group) -> None:
+        self._source = source
+        self._frames = iter(group.frames)
+        self._pieces: Iterator[bytes] = iter(())
+        self._piece = memoryview(b"")
+        self._start = group.frames[0].start
+
+    def slice(self, start: int, end: int) -> Iterator[memoryview | bytes]:
+        """The stream from `start` to `end`: whole when it is short, else as it comes."""
+        if end - start <= _SHORT:
+            yield self._whole(start, end)
+            return
+        while start < end:
+            self._forward(start)
+            stop = min(end, self._start + len(self._piece))
+            yield self._piece[start - self._start : stop - self._start]
+            start = stop
+
+    def _whole(self, start: int, end: int) -> memoryview | bytes:
+        if start == end:
+            return b""
+        parts = []
+        while start < end:
+            self._forward(start)
+            stop = min(end, self._start + len(self._piece))
+            parts.append(self._piece[start - self._start : stop - self._start])
+            start = stop
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _forward(self, position: int) -> None:
+        while position >= self._start + len(self._piece):
+            self._start += len(self._piece)
+            piece = next(self._pieces, None)
+            if piece is None:
+                frame = next(self._frames)
+                if position >= frame.start + frame.raw:
+                    self._start, self._piece = frame.start + frame.raw, memoryview(b"")
+                    continue
+                self._pieces, piece = self._source.decode(frame), b""
+            self._piece = memoryview(piece)
+
+
+def _check_frame(frame: Frame, stored: bytes) -> None:
+    if len(stored) != frame.stored:
+        raise CorruptError("The bundle is cut short.")
+    if sha256(stored).digest() != frame.sha256:
+        raise CorruptError(f"The bundle's frame at {frame.offset} is not what the publisher signed.")
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    pieces, missing = [], size
+    while missing:
+        piece = stream.read(min(missing, 2**20))
+        if not piece:
+            raise CorruptError("The bundle is cut short.")
+        pieces.append(piece)
+        missing -= len(piece)
+    return b"".join(pieces)

@@ -1,0 +1,82 @@
+"""Where things stand in a bundle file: skippable zstd frames before ordinary ones.
+
+Format: docs/reference/formats/bundle.md. Skippable frames: RFC 8878, section 3.1.2.
+"""
+
+import struct
+from typing import NamedTuple
+
+from holdall.errors import CorruptError
+from holdall.model import tree
+from holdall.trust import envelope
+
+FORMAT = 1
+MAGIC = b"HOLDALL\0"
+MAX_INDEX = 64 * 2**20
+MAX_TREE = tree.MAX_BYTES
+MAX_ENVELOPE = envelope.MAX_BYTES
+SKIPPABLE = 0x184D2A50  # the head; +1 envelope, +2 tree, +3 index
+
+_FRAME = struct.Struct("<II")
+_HEAD = struct.Struct("<8sIIIIIIIQ")
+HEAD_SIZE = _FRAME.size + _HEAD.size
+
+
+class Head(NamedTuple):
+    """The first bytes of a bundle. Lengths are in bytes; flags are bit sets.
+
+    A reader refuses unknown `incompatible` flags, refuses to change a file with unknown `read_only` flags, and
+    ignores unknown `compatible` ones. `content` is the length of all ordinary frames together.
+    """
+
+    envelope: int
+    tree: int
+    index: int
+    content: int
+    compatible: int = 0
+    read_only: int = 0
+    incompatible: int = 0
+
+    @property
+    def first_frame(self) -> int:
+        """Where the ordinary frames begin."""
+        return HEAD_SIZE + 3 * _FRAME.size + self.envelope + self.tree + self.index
+
+    @property
+    def size(self) -> int:
+        """How long the whole file is."""
+        return self.first_frame + self.content
+
+
+def encode_head(head: Head) -> bytes:
+    """The first `HEAD_SIZE` bytes of the file."""
+    return _FRAME.pack(SKIPPABLE, _HEAD.size) + _HEAD.pack(
+        MAGIC, FORMAT, head.compatible, head.read_only, head.incompatible, head.envelope, head.tree, head.index, head.content
+    )
+
+
+def parse_head(data: bytes) -> Head:
+    """Read the head; raises CorruptError when it is no bundle, too new, or asks for more than the limits."""
+    if len(data) < HEAD_SIZE or data[:8] != _FRAME.pack(SKIPPABLE, _HEAD.size) or data[8:16] != MAGIC:
+        raise CorruptError("This is not a holdall bundle.")
+    _, version, compatible, read_only, incompatible, envelope_size, tree_size, index_size, content = _HEAD.unpack_from(data, 8)
+    if version != FORMAT or incompatible:
+        raise CorruptError(f"The bundle has format {version} with flags {incompatible:#x}, newer than this holdall reads.")
+    if envelope_size > MAX_ENVELOPE or tree_size > MAX_TREE or index_size > MAX_INDEX or content >= 2**62:
+        raise CorruptError("The bundle's head asks for more memory than a bundle may need.")
+    return Head(envelope_size, tree_size, index_size, content, compatible, read_only, incompatible)
+
+
+def section(number: int, data: bytes) -> bytes:
+    """A skippable frame: 1 envelope, 2 tree, 3 index."""
+    return _FRAME.pack(SKIPPABLE + number, len(data)) + data
+
+
+def section_body(number: int, length: int, data: bytes) -> bytes:
+    """What a skippable frame holds; raises CorruptError when it is not the frame the head announced."""
+    if data[: _FRAME.size] != _FRAME.pack(SKIPPABLE + number, length) or len(data) != _FRAME.size + length:
+        raise CorruptError("The bundle is cut short or its sections do not fit its head.")
+    return data[_FRAME.size :]
+
+
+SECTION_HEADER = _FRAME.size

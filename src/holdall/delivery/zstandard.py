@@ -1,0 +1,49 @@
+"""zstd frames, whole and bounded (RFC 8878)."""
+
+import sys
+from collections.abc import Iterator
+
+from holdall.errors import CorruptError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_MIN_WINDOW, _MAX_WINDOW = 10, 27
+_PIECE = 2**20
+
+
+def compress(data: bytes, level: int) -> bytes:
+    """One frame that holds `data`, with its length and no checksum, in a window that covers all of it."""
+    window = min(max((len(data) - 1).bit_length() if data else 0, _MIN_WINDOW), _MAX_WINDOW)
+    options = {
+        zstd.CompressionParameter.compression_level: level,
+        zstd.CompressionParameter.window_log: window,
+        zstd.CompressionParameter.content_size_flag: 1,
+        zstd.CompressionParameter.checksum_flag: 0,
+    }
+    return zstd.compress(data, options=options)
+
+
+def decompress(frame: bytes | memoryview, size: int) -> bytes:
+    """The `size` bytes a frame holds; raises CorruptError for any other length, having made one byte too many at most."""
+    return b"".join(decompress_pieces(frame, size))
+
+
+def decompress_pieces(frame: bytes | memoryview, size: int) -> Iterator[bytes]:
+    """The same in pieces of at most 1 MiB; what came before an error was already given."""
+    decoder = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _MAX_WINDOW})
+    done = 0
+    try:
+        while not decoder.eof:
+            piece = decoder.decompress(frame, max_length=min(_PIECE, size - done + 1))
+            frame = b""
+            done += len(piece)
+            if done > size or (not piece and not decoder.eof):
+                break
+            yield piece
+    except zstd.ZstdError as error:
+        raise CorruptError(f"A compressed part cannot be decoded: {error}.") from error
+    if done != size or not decoder.eof or decoder.unused_data:
+        raise CorruptError("A compressed part does not hold as many bytes as promised.")

@@ -1,0 +1,159 @@
+"""Building a bundle from a source folder. Same input, same bytes: no clock, no owner, no order of a file system."""
+
+import os
+import platform
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+
+from holdall.delivery import pack as packing
+from holdall.delivery.bundle import sized
+from holdall.delivery.layout import Head, encode_head, section
+from holdall.delivery.zstandard import compress
+from holdall.errors import NotFoundError, UsageError
+from holdall.journeys.host import Event, Report, silent
+from holdall.model import manifest as manifests
+from holdall.model import release as releases
+from holdall.model import tree as trees
+from holdall.model.manifest import Manifest
+from holdall.model.release import Packing, Release
+from holdall.model.tree import Tree
+from holdall.publish.scan import Scan, scan
+from holdall.system.crew import processors
+from holdall.system.files import plain_errors
+from holdall.trust.envelope import sign
+from holdall.trust.keys import SigningKey
+
+
+class BuildOptions(NamedTuple):
+    """How to pack: bytes of a frame, zstd level (1 to 22), and the moments the release begins and ends to hold."""
+
+    frame_size: int = packing.FRAME_SIZE
+    level: int = packing.LEVEL
+    serial: int | None = None
+    created: str = ""
+    expires: str = ""
+
+
+class Built(NamedTuple):
+    """A bundle that was written, or with `dry_run` the folder as it was read. Sizes in bytes."""
+
+    path: str
+    release: Release
+    digest: str
+    bundle: int
+    signers: tuple[str, ...]
+
+
+def build(
+    folder: str,
+    out: str,
+    *,
+    keys: tuple[SigningKey, ...],
+    options: BuildOptions = BuildOptions(),
+    report: Report = silent,
+) -> Built:
+    """Make the bundle `out` of `folder` (``holdall.toml`` and ``files/``), signed by `keys`.
+
+    Raises UsageError for what an app may not be; then, or killed, it leaves no file at `out` but the one that was there.
+    """
+    with plain_errors(f"{folder} cannot be built"):
+        manifest = read_source(folder)
+        report(Event(f"Reading {folder}"))
+        scanned = scan(f"{folder}/files")
+        manifest = _complete(manifest, scanned, options)
+        return _write(manifest, scanned, os.path.abspath(out), keys, options, report)
+
+
+def read_source(folder: str) -> Manifest:
+    """The manifest of a source folder; raises NotFoundError or UsageError."""
+    try:
+        with open(f"{folder}/holdall.toml", encoding="utf-8") as file:
+            manifest = manifests.parse_toml(file.read())
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{folder} has no holdall.toml; `holdall init {folder}` writes one.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{folder}/holdall.toml is not UTF-8 text.") from error
+    if not os.path.isdir(f"{folder}/files"):
+        raise NotFoundError(f"{folder} has no folder files/; put what becomes /app there.")
+    return manifest
+
+
+def _complete(manifest: Manifest, scanned: Scan, options: BuildOptions) -> Manifest:
+    arch = manifest.arch or platform.machine()
+    serial = manifest.serial if options.serial is None else options.serial
+    manifest = msgspec.structs.replace(manifest, arch=arch, serial=serial)
+    if manifest.ref is None:
+        raise UsageError("The manifest has no architecture.")
+    return manifest
+
+
+def _write(
+    manifest: Manifest, scanned: Scan, out: str, keys: tuple[SigningKey, ...], options: BuildOptions, report: Report
+) -> Built:
+    tree = scanned.tree
+    with tempfile.TemporaryFile(dir=os.path.dirname(out)) as frames:
+        done, total = 0, packing.stream_size(tree)
+        report(Event(f"Packing {manifest.id} {manifest.version}", 0, total))
+
+        def told(raw: int) -> None:
+            nonlocal done
+            done += raw
+            report(Event(f"Packing {manifest.id} {manifest.version}", done, total))
+
+        packed = packing.pack(
+            tree,
+            scanned.read,
+            frames,
+            frame_size=options.frame_size,
+            level=options.level,
+            workers=processors(),
+            report=told,
+        )
+        tree_bytes = trees.encode(tree)
+        tree_section = sized(tree_bytes, compress(tree_bytes, packing.LEVEL))
+        index_section = sized(packed.index, compress(packed.index, packing.LEVEL))
+        release = _release(manifest, tree, tree_bytes, tree_section, index_section, options)
+        payload = releases.encode(release)
+        releases.parse(payload)
+        envelope = sign(payload, keys)
+        head = Head(len(envelope), len(tree_section), len(index_section), packed.stored)
+        frames.seek(0)
+        beside = f"{out}.{os.getpid()}.tmp"
+        try:
+            with open(beside, "xb") as file:
+                file.write(encode_head(head))
+                for number, data in enumerate((envelope, tree_section, index_section), start=1):
+                    file.write(section(number, data))
+                shutil.copyfileobj(frames, file, 2**20)
+            os.rename(beside, out)
+        finally:
+            if os.path.lexists(beside):
+                os.unlink(beside)
+    signers = tuple(key.public.fingerprint for key in keys)
+    return Built(out, release, sha256(payload).hexdigest(), head.size, signers)
+
+
+def _release(
+    manifest: Manifest, tree: Tree, tree_bytes: bytes, tree_section: bytes, index_section: bytes, options: BuildOptions
+) -> Release:
+    return Release(
+        format=releases.FORMAT,
+        manifest=msgspec.structs.replace(manifest, created=""),
+        tree=str(trees.tree_digest(tree_bytes)),
+        size=tree.size,
+        entries=len(tree.entries),
+        packing=Packing(tree=sha256(tree_section).hexdigest(), index=sha256(index_section).hexdigest()),
+        created=options.created or manifest.created or _source_date(),
+        expires=options.expires,
+    )
+
+
+def _source_date() -> str:
+    """The time of SOURCE_DATE_EPOCH (reproducible-builds.org), or none: the clock would make two builds differ."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(epoch), UTC).isoformat() if epoch.isdecimal() else ""

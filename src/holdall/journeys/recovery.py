@@ -1,0 +1,77 @@
+"""Carrying a change through, the first time or after a kill: the steps after the point of no return.
+
+A change of a ref is one note in the journal and then the steps of `finish`, each of which may be repeated. Found by the
+next command, a note is finished; one whose deployment never got its place is dropped, and the old version stays.
+"""
+
+import os
+from typing import Any
+
+from holdall.errors import BusyError
+from holdall.journeys.host import Event, Host, Report
+from holdall.model.ref import Ref
+from holdall.store.catalog import Deployment, Writer, history, writing
+from holdall.store.rubbish import clear_staging, sweep
+from holdall.system.files import sync_folder
+
+
+def change(
+    action: str, *, active: str | None, discard: tuple[str, ...] = (), floor: dict[str, Any] | None = None, version: str = ""
+) -> dict[str, Any]:
+    """A note: afterwards `active` (a release digest, or None) is the active deployment and `discard` are gone."""
+    event = {"action": action, "release": active, "version": version, "id": os.urandom(8).hex()}
+    return {"active": active, "discard": list(discard), "floor": floor, "event": event}
+
+
+def finish(host: Host, writer: Writer, ref: Ref, note: dict[str, Any], report: Report) -> None:
+    """Do what a note says, from the beginning or from wherever it was left."""
+    layout = host.layout
+    wanted = note["active"]
+    if wanted is not None:
+        deployment = Deployment(ref, wanted, layout.deployment(ref, wanted))
+        if not os.path.isdir(deployment.path):
+            writer.forget(ref)
+            return
+        writer.activate(deployment)
+    else:
+        writer.deactivate(ref)
+    for digest in note["discard"]:
+        writer.discard(Deployment(ref, digest, layout.deployment(ref, digest)))
+    if note["floor"] is not None:
+        from holdall.store.trust_state import Floor, write_floor
+
+        write_floor(layout, ref, Floor(**note["floor"]))
+    events = history(layout, ref)
+    if not events or events[-1].get("id") != note["event"]["id"]:
+        writer.record(ref, note["event"])
+    _show(host, ref, report)
+    if os.path.isdir(folder := os.path.dirname(layout.link(ref))):
+        sync_folder(folder)
+    writer.forget(ref)
+
+
+def recover(host: Host, writer: Writer, report: Report) -> None:
+    """Finish what killed commands left, and free what nothing runs from; for the holder of the lock."""
+    for note in writer.notes():
+        ref = Ref.parse(note["ref"])
+        report(Event(f"Carrying on with what was interrupted: {note['event']['action']} of {ref}."))
+        finish(host, writer, ref, note, report)
+    clear_staging(host.layout)
+    sweep(host.layout)
+
+
+def recover_if_needed(host: Host, report: Report) -> None:
+    """The same at the start of a reading command, only if something is there to do and nobody else is at it."""
+    if not host.catalog.unfinished():
+        return
+    try:
+        with writing(host.layout, wait=0) as writer:
+            recover(host, writer, report)
+    except (BusyError, OSError):
+        return
+
+
+def _show(host: Host, ref: Ref, report: Report) -> None:
+    from holdall.journeys.exporting import reconcile
+
+    reconcile(host, ref, report)

@@ -1,0 +1,62 @@
+"""Whether a release may enter a store: signature, publisher, lifetime, order."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from holdall.errors import UnknownKeyError, UntrustedError
+from holdall.journeys.host import Event, Report
+from holdall.store.layout import Layout
+from holdall.store.trust_state import publisher_of, read_floor, read_keyring, write_keyring
+from holdall.trust.envelope import Signed
+from holdall.trust.freshness import check_lifetime, check_order
+
+Ask = Callable[[str, str], bool]
+
+
+def refuse(app: str, fingerprint: str) -> bool:
+    """The answer where nobody can be asked."""
+    return False
+
+
+class TrustChoice(NamedTuple):
+    """What the user decided beforehand. `trust_key` is a fingerprint; `ask(app id, fingerprint)` decides on first use."""
+
+    trust_key: str | None = None
+    insecure_unsigned: bool = False
+    allow_downgrade: bool = False
+    ask: Ask = refuse
+    now: datetime | None = None
+
+
+def accept(signed: Signed, layout: Layout, choice: TrustChoice, report: Report) -> str:
+    """Let a release in, and return the fingerprint that answers for it ("" for an unsigned one that was let in).
+
+    On first use of a key it enters the keyring for this app alone; a keyring changes only in the hands of the holder of
+    the store's lock. Raises UntrustedError and its kinds.
+    """
+    release = signed.release
+    check_lifetime(release, choice.now or datetime.now(UTC))
+    if not choice.allow_downgrade:
+        floor = read_floor(layout, release.ref)
+        check_order(release, floor.order if floor else None)
+    if not signed.signers and choice.insecure_unsigned:
+        report(Event(f"WARNING: {release.manifest.id} is not signed; nobody answers for what it does.", loud=True))
+        return ""
+    keyring = read_keyring(layout)
+    try:
+        return keyring.judge(signed, publisher=publisher_of(layout, release.manifest.id)).fingerprint
+    except UnknownKeyError:
+        key = signed.signers[0]
+        if choice.trust_key is None and not choice.ask(release.manifest.id, key.fingerprint):
+            raise
+        if choice.trust_key is not None and not _means(choice.trust_key, key.fingerprint):
+            raise UntrustedError(
+                f"{release.manifest.id} is signed by key {key.fingerprint}, not by the key {choice.trust_key} you trust."
+            ) from None
+        write_keyring(layout, keyring.with_grant(key, (release.manifest.id,)))
+        return key.fingerprint
+
+
+def _means(written: str, fingerprint: str) -> bool:
+    return len(written) >= 16 and fingerprint.startswith(written.lower())

@@ -1,0 +1,248 @@
+"""The catalogue: which deployments a store has and which are active; the one place where that changes.
+
+Readers take no lock and never see a half state: a deployment appears by one rename, whole and on the disk, and is
+active by one rename of a link. A writer holds the lock, notes what it is about to do in the journal, and does it by
+steps that can be repeated; whoever finds a note without a holder of the lock does the rest (`holdall.journeys.recovery`).
+
+On the start path of every command: imports as little as can be.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+from holdall.errors import BusyError, NotFoundError, UsageError
+from holdall.model.ref import Ref, RefPattern
+from holdall.store.layout import Layout
+
+GRACE = 1.0  # seconds a writer waits for the workers of one that was killed
+
+
+class Deployment(NamedTuple):
+    """An installed release: `digest` is the SHA-256 of its release bytes in hex, `path` its folder."""
+
+    ref: Ref
+    digest: str
+    path: str
+
+    @property
+    def files(self) -> str:
+        """The folder that becomes /app (or /usr, for a runtime)."""
+        return f"{self.path}/files"
+
+    @property
+    def lease(self) -> str:
+        """The file that running processes hold a lock on; made when the deployment was complete."""
+        return f"{self.path}/lease"
+
+    def read(self, name: str) -> bytes:
+        """One of the files beside `files`: release, envelope, tree, launch."""
+        with open(f"{self.path}/{name}", "rb") as file:
+            return file.read()
+
+    def facts(self) -> dict[str, Any]:
+        """The release as plain JSON, for listings that need no validation: it was checked on the way in."""
+        import json
+
+        return dict(json.loads(self.read("release")))
+
+    @property
+    def installed(self) -> float:
+        """When it was installed, in seconds since the epoch."""
+        return os.stat(self.lease).st_mtime
+
+
+class Catalog(NamedTuple):
+    """A store as it stands."""
+
+    layout: Layout
+
+    def refs(self) -> list[Ref]:
+        """Every ref with an active deployment, sorted."""
+        return [ref for ref in _refs(self.layout.active) if self.active(ref)]
+
+    def deployments(self, ref: Ref) -> list[Deployment]:
+        """Every installed version of `ref`, oldest installation first."""
+        folder = f"{self.layout.deployments}/{ref}"
+        found = [Deployment(ref, name, f"{folder}/{name}") for name in _names(folder)]
+        return sorted((item for item in found if os.path.lexists(item.lease)), key=lambda item: item.installed)
+
+    def active(self, ref: Ref) -> Deployment | None:
+        """The version of `ref` in use."""
+        try:
+            digest = os.path.basename(os.readlink(self.layout.link(ref)))
+        except OSError:
+            return None
+        path = self.layout.deployment(ref, digest)
+        return Deployment(ref, digest, path) if os.path.isdir(path) else None
+
+    def resolve(self, pattern: RefPattern) -> Ref:
+        """The one installed ref that is meant; raises NotFoundError or UsageError."""
+        found = [ref for ref in _refs(self.layout.active, pattern.id) if pattern.matches(ref) and self.active(ref)]
+        if not found:
+            raise NotFoundError(f"{pattern} is not installed; `holdall list` shows what is.")
+        if len(found) > 1:
+            names = ", ".join(str(ref) for ref in found)
+            raise UsageError(f"{pattern} may mean any of {names}; write more of it.")
+        return found[0]
+
+    def current(self, pattern: RefPattern) -> Deployment:
+        """The active deployment of what is meant; raises NotFoundError or UsageError."""
+        active = self.active(self.resolve(pattern))
+        assert active is not None
+        return active
+
+    def version(self, ref: Ref, version: str) -> Deployment:
+        """An installed deployment by its version, or by the start of its release digest; raises NotFoundError."""
+        for item in reversed(self.deployments(ref)):
+            if item.facts()["manifest"]["version"] == version or (len(version) >= 8 and item.digest.startswith(version)):
+                return item
+        raise NotFoundError(f"{ref} has no version {version} installed; `holdall history {ref.id}` shows those it has.")
+
+    def unfinished(self) -> bool:
+        """Whether something a killed command left is to be swept."""
+        return bool(_names(self.layout.journal) or _names(self.layout.staging) or _names(self.layout.trash))
+
+
+class Writer(NamedTuple):
+    """A catalogue whose lock this process holds. Every step may be repeated after a kill."""
+
+    catalog: Catalog
+
+    def stage(self) -> str:
+        """A new private folder to make a deployment in."""
+        path = f"{self.catalog.layout.staging}/{os.urandom(16).hex()}"
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        os.mkdir(path, 0o700)
+        return path
+
+    def note(self, ref: Ref, intent: dict[str, Any]) -> None:
+        """Put what is about to happen to `ref` into the journal."""
+        import json
+
+        from holdall.system.files import write_atomic
+
+        write_atomic(self._note_path(ref), json.dumps({"ref": str(ref), **intent}).encode())
+
+    def forget(self, ref: Ref) -> None:
+        """Take the note of `ref` back: what it said is done."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._note_path(ref))
+
+    def notes(self) -> list[dict[str, Any]]:
+        """What is in the journal."""
+        import json
+
+        folder = self.catalog.layout.journal
+        notes = []
+        for name in _names(folder):
+            with open(f"{folder}/{name}", "rb") as file:
+                notes.append(json.loads(file.read()))
+        return notes
+
+    def publish(self, staged: str, ref: Ref, digest: str) -> Deployment:
+        """Give a whole, synced deployment its place, by one rename."""
+        path = self.catalog.layout.deployment(ref, digest)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if not os.path.isdir(path):
+            os.chmod(staged, 0o755)
+            os.rename(staged, path)
+        return Deployment(ref, digest, path)
+
+    def activate(self, deployment: Deployment) -> None:
+        """Make a deployment the active one of its ref, by one rename."""
+        from holdall.system.files import replace_symlink
+
+        link = self.catalog.layout.link(deployment.ref)
+        replace_symlink(link, f"../../../deployments/{deployment.ref}/{deployment.digest}")
+
+    def deactivate(self, ref: Ref) -> None:
+        """Leave `ref` without an active deployment, and without the folders it had for itself."""
+        link = self.catalog.layout.link(ref)
+        with suppress(FileNotFoundError):
+            os.unlink(link)
+        prune_folders(os.path.dirname(link), self.catalog.layout.active)
+
+    def discard(self, deployment: Deployment) -> None:
+        """Take a deployment away, by one rename; its space is freed by `sweep` when nothing runs from it."""
+        trash = self.catalog.layout.trash
+        os.makedirs(trash, exist_ok=True)
+        with suppress(FileNotFoundError):
+            os.rename(deployment.path, f"{trash}/{os.urandom(16).hex()}")
+        prune_folders(os.path.dirname(deployment.path), self.catalog.layout.deployments)
+
+    def record(self, ref: Ref, event: dict[str, Any]) -> None:
+        """Add a line to the history of `ref`."""
+        import json
+
+        path = self.catalog.layout.history(ref)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        line = json.dumps({"time": int(time.time()), **event}, sort_keys=True).encode() + b"\n"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":
+                line = b"\n" + line
+            os.write(fd, line)
+        finally:
+            os.close(fd)
+
+    def _note_path(self, ref: Ref) -> str:
+        return f"{self.catalog.layout.journal}/{str(ref).replace('/', '~')}"
+
+
+@contextmanager
+def writing(layout: Layout, *, wait: float = 0.0) -> Iterator[Writer]:
+    """Hold the store's lock; raises BusyError when another process does for longer than `wait` seconds."""
+    from holdall.system.files import plain_errors
+    from holdall.system.locks import take_exclusive
+
+    with plain_errors(f"The store {layout.root} cannot be written"):
+        os.makedirs(layout.root, exist_ok=True)
+        fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if not take_exclusive(fd, wait=max(wait, GRACE)):
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "another process"
+            raise BusyError(f"Process {holder} is changing the store {layout.root}; try again, or use --wait SECONDS.")
+        os.pwrite(fd, f"{os.getpid():<10}\n".encode(), 0)
+        yield Writer(Catalog(layout))
+    finally:
+        os.close(fd)
+
+
+def history(layout: Layout, ref: Ref) -> list[dict[str, Any]]:
+    """What happened to `ref`, oldest first; a line that a power loss tore is left out."""
+    import json
+
+    events = []
+    with suppress(FileNotFoundError), open(layout.history(ref), "rb") as file:
+        for line in file:
+            with suppress(ValueError):
+                events.append(json.loads(line))
+    return events
+
+
+def prune_folders(folder: str, above: str) -> None:
+    """Remove `folder` and those over it while they are empty, up to but not `above`."""
+    with suppress(OSError):
+        while folder.startswith(above + "/"):
+            os.rmdir(folder)
+            folder = os.path.dirname(folder)
+
+
+def _refs(active: str, only: str | None = None) -> list[Ref]:
+    return [
+        Ref(app_id, arch, branch)
+        for app_id in ([only] if only else _names(active))
+        for arch in _names(f"{active}/{app_id}")
+        for branch in _names(f"{active}/{app_id}/{arch}")
+    ]
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,30 @@
+"""The port between what delivers contents and what lays them on disk."""
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+Pieces = Iterable[bytes | memoryview]
+
+
+class Batch(NamedTuple):
+    """A unit of work of a source: one worker produces all of its contents. `size` in bytes, `count` of contents."""
+
+    number: int
+    size: int
+    count: int
+
+
+class ContentSource(Protocol):
+    """Something that has contents, by digest. Bytes it gives are checked by whoever takes them."""
+
+    def batches(self, wanted: Collection[bytes]) -> list[Batch]:
+        """The batches that hold every wanted content, in the order in which they are best asked for."""
+        ...
+
+    def feed(self, batches: list[Batch]) -> Iterator[int]:
+        """The numbers of the batches as each becomes ready; may be run in a process of its own."""
+        ...
+
+    def produce(self, batch: int, wanted: Collection[bytes]) -> Iterator[tuple[bytes, Pieces]]:
+        """Each wanted content of a batch as its raw digest and its bytes in pieces, valid until the next is asked for."""
+        ...

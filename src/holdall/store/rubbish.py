@@ -1,0 +1,63 @@
+"""Freeing what is no longer wanted: removed deployments once nothing runs from them, and what killed commands left.
+
+On the path of ``remove``: imports as little as can be.
+"""
+
+import os
+from contextlib import suppress
+
+from holdall.store.layout import Layout
+from holdall.system.files import remove_tree
+from holdall.system.locks import await_lease_end, is_leased
+
+
+def waiting(layout: Layout) -> list[str]:
+    """The removed deployments that still lie in the trash."""
+    with suppress(FileNotFoundError):
+        return [f"{layout.trash}/{name}" for name in sorted(os.listdir(layout.trash))]
+    return []
+
+
+def sweep(layout: Layout) -> int:
+    """Free what nothing runs from; returns how many removed deployments still run."""
+    leased = 0
+    for path in waiting(layout):
+        if is_leased(f"{path}/lease"):
+            leased += 1
+        else:
+            _free(path)
+    return leased
+
+
+def sweep_to_the_end(layout: Layout) -> None:
+    """Free everything in the trash, waiting for what still runs from it; for a process nobody waits for."""
+    while waiting(layout) and sweep(layout):
+        for path in waiting(layout):
+            with suppress(OSError):
+                fd = os.open(f"{path}/lease", os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    await_lease_end(fd)
+                finally:
+                    os.close(fd)
+
+
+def clear_staging(layout: Layout) -> None:
+    """Remove what a killed writer was making; only for the holder of the lock."""
+    with suppress(FileNotFoundError):
+        for name in sorted(os.listdir(layout.staging)):
+            remove_tree(f"{layout.staging}/{name}")
+
+
+def _free(path: str) -> None:
+    # the files first: while the lease file stands, a launch that came too late still finds it and its lock fails
+    try:
+        fd = os.open(f"{path}/lease", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        remove_tree(path)
+        return
+    try:
+        await_lease_end(fd)
+        remove_tree(f"{path}/files")
+        remove_tree(path)
+    finally:
+        os.close(fd)
