@@ -19,7 +19,7 @@ from holdall.errors import CorruptError, UsageError
 from holdall.system.process import find_program, run
 
 # Folders of the root that are links into /usr wherever the tree will be used.
-_MERGED = re.compile(r"(?:bin|sbin|lib|lib32|lib64|libx32|libo32)(?=/|$)")
+_MERGED = re.compile(r"^(?:bin|sbin|lib|lib32|lib64|libx32|libo32)(?=/)")
 _CARRIED = re.compile(r"(?P<root>usr|etc|opt)/(?P<rest>.+)", re.DOTALL)
 _DOCUMENTATION = re.compile(
     r"share/(?:doc|man|info|gtk-doc|doc-base|lintian|bug|reportbug|menu)(?:/.*)?", re.DOTALL
@@ -58,7 +58,7 @@ class Layout:
 
     def place(self, path: str) -> str | None:
         """Where ``usr/bin/x`` goes in the tree, or None when it is left out."""
-        merged = f"usr/{path}" if _MERGED.match(path) else path
+        merged = _MERGED.sub(r"usr/\g<0>", path)
         found = _CARRIED.fullmatch(merged)
         if not found or (found["root"] == "opt" and self.mount == "/usr"):
             return None

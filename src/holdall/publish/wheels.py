@@ -276,17 +276,9 @@ def _download(wheel: Wheel, request: WheelRequest, cache: Path) -> None:
 
 
 def _pip(command: str, *arguments: str) -> bytes:
-    argv = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--quiet",
-        "--no-input",
-        command,
-        "--only-binary",
-        ":all:",
-        *arguments,
-    ]
+    # Whoever turns warnings into errors means their own program's, not pip's.
+    pip = (sys.executable, "-W", "ignore", "-m", "pip", "--quiet", "--no-input")
+    argv = (*pip, command, "--only-binary", ":all:", *arguments)
     try:
         return run(argv)
     except ProgramError as error:
