@@ -10,6 +10,7 @@ from holdall.publish.debian import DebRequest, import_deb, plan_deb
 from holdall.publish.debian_finish import Tree
 from holdall.publish.source_folder import Advanced, Event
 from holdall.publish.wheels import WheelRequest, import_wheel, plan_wheel
+from surroundings import OrdinaryUser
 
 pytestmark = [pytest.mark.integration, pytest.mark.network]
 
@@ -118,3 +119,39 @@ def test_a_wheel_is_fetched_once(
 def test_what_is_no_project_name_never_reaches_pip(requirement: str) -> None:
     with pytest.raises(UsageError):
         plan_wheel(WheelRequest((requirement,)))
+
+
+IMPORT_HELLO = """
+import pathlib
+from holdall.publish.debian import DebRequest, import_deb, plan_deb
+
+home = pathlib.Path.home()
+print(import_deb(plan_deb(DebRequest(("hello",))), home / "hello", cache=home / "debs"))
+"""
+
+
+@pytest.mark.root
+def test_an_ordinary_user_imports_as_well(ordinary_user: OrdinaryUser) -> None:
+    finished = ordinary_user.run(ordinary_user.python, "-c", IMPORT_HELLO)
+    folder = Path(finished.stdout.strip())
+    assert (folder / "holdall.toml").stat().st_uid == ordinary_user.uid
+    assert (folder / "files/bin/hello").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_second_import_needs_no_downloads(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_deb(DebRequest(("hello",)))
+    first = import_deb(plan, tmp_path / "first", cache=cache)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    second = import_deb(plan, tmp_path / "second", cache=cache)
+    assert contents(first) == contents(second)
+
+
+def test_a_damaged_cache_is_fetched_again(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    plan = plan_deb(DebRequest(("hello",)))
+    first = import_deb(plan, tmp_path / "first", cache=cache)
+    (damaged,) = cache.glob("*.deb")
+    damaged.write_bytes(b"\0" + damaged.read_bytes()[1:])
+    assert contents(import_deb(plan, tmp_path / "second", cache=cache)) == contents(first)

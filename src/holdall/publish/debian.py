@@ -37,6 +37,7 @@ from holdall.publish.source_folder import (
     new_source_folder,
     write_manifest,
 )
+from holdall.system.crew import processors
 
 __all__ = ["DebPlan", "DebRequest", "import_deb", "plan_deb"]
 
@@ -83,7 +84,7 @@ def _lay_out(
     registered: list[Alternative] = []
     with (
         tempfile.TemporaryDirectory(prefix="unpacked-", dir=files.parent) as folder,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(processors()) as pool,
     ):
         archives = [cache / package.file_name for package in plan.packages]
         extracted = pool.map(lambda archive: extract(archive, Path(folder, archive.stem)), archives)

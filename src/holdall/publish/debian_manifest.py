@@ -28,7 +28,6 @@ _SEARCH_PATHS: tuple[tuple[str, str, str], ...] = (
     ("lib/{triplet}/qt6/qml", "QML_IMPORT_PATH", "/usr/lib/{triplet}/qt6/qml"),
     ("lib/python3/dist-packages", "PYTHONPATH", ""),
     ("share/perl5", "PERL5LIB", "/app/lib/{triplet}/perl5"),
-    ("etc/xdg", "XDG_CONFIG_DIRS", "/etc/xdg"),
     ("etc/X11/app-defaults", "XFILESEARCHPATH", ""),
 )
 # Xt substitutes %T type, %N class, %C customization, %S suffix.
@@ -56,7 +55,7 @@ def app_manifest(plan: DebPlan, files: Path, paths: Sequence[str]) -> Manifest:
         branch=request.branch,
         runtime=plan.runtime,
         command=command,
-        environment=_environment(files),
+        environment=_environment(files, plan.arch),
         permissions=permissions_with(granted, request.permissions),
         exports=shown.exports,
         about=_about(plan, files, shown),
@@ -95,14 +94,17 @@ def _about(plan: DebPlan, files: Path, shown: Shown) -> About:
     return About(
         name=printable(shown.name or plan.main.name),
         summary=printable(shown.summary or summary),
-        license=printable(shown.license or stated_license(stated)),
+        license=printable(_spdx(shown.license) or stated_license(stated)),
         homepage=printable(control.get("Homepage", "")),
         developer=printable(shown.developer),
     )
 
 
-def _environment(files: Path) -> dict[str, str]:
-    """How programs find what the app brings in places they search by a variable."""
+def _environment(files: Path, arch: str) -> dict[str, str]:
+    """How programs find what the app brings in places they search by a variable.
+
+    The sandbox sees to programs, data, configuration and the libraries of the usual folder itself.
+    """
     found: dict[str, list[str]] = {}
     triplets = sorted(path.name for path in files.glob("lib/*-linux-gnu*") if path.is_dir())
     for triplet in triplets or ["none"]:
@@ -113,6 +115,8 @@ def _environment(files: Path) -> dict[str, str]:
                 found[variable] = [*found.get(variable, []), f"/app/{folder}", *others]
     if "XFILESEARCHPATH" in found:
         found["XFILESEARCHPATH"] = [_X_RESOURCES]
+    if triplets == [f"{arch}-linux-gnu"]:
+        found.pop("LD_LIBRARY_PATH", None)
     return {name: ":".join(dict.fromkeys(words)) for name, words in sorted(found.items())}
 
 
