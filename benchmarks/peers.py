@@ -276,10 +276,8 @@ class Casync:
                 return (self._extract(release, root),)
             case Verb.UPDATE | Verb.ADD:
                 others = (path for path in root.glob(f"{release.dataset}-*") if path != tree)
-                seeds = [f"--seed={path}" for path in others]
-                # Links share more and take longer: for sharing only.
-                seeds += ["--hardlink=yes"] if verb is Verb.ADD else []
-                return (self._extract(release, root, *seeds),)
+                seeds = (f"--seed={path}" for path in others)
+                return (self._extract(release, root, "--hardlink=yes", *seeds),)
             case Verb.REMOVE:
                 return (Command.of("rm", "-rf", tree),)
             case _:
