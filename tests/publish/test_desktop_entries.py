@@ -89,6 +89,13 @@ def test_a_renamed_desktop_file_is_still_tied_to_its_windows() -> None:
     assert "DBusActivatable" not in text
 
 
+def test_direction_marks_of_translations_are_taken_out() -> None:
+    text = "[Desktop Entry]\nName=Chess\nName[he]=\u200f\u05e9\u05d7\n"
+    assert (
+        renamed_entry(text, "x", "x", {}) == "[Desktop Entry]\nName=Chess\nName[he]=\u05e9\u05d7\n"
+    )
+
+
 def test_a_lone_picture_becomes_an_icon_of_its_size(tmp_path: Path) -> None:
     picture = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 48, 48)
     entry = "[Desktop Entry]\nExec=x\nIcon=/usr/share/pixmaps/x.png\n"

@@ -18,7 +18,8 @@ from urllib.parse import unquote
 from holdall.errors import CorruptError, NotFoundError, ProgramError, UsageError
 from holdall.system.process import find_program, run
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?")
+# With a minus at its end apt would take it for one to remove.
+_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+.](:[a-z0-9]+)?")
 _PLANNED = re.compile(r"'[^']+' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})")
 _BATCH = 16
 # Without the pin apt takes an entry that states no dependencies for another build, and fetches it.

@@ -164,7 +164,10 @@ def plan_deb(request: DebRequest) -> DebPlan:
         (each for each in packages if each.name == request.names[0].partition(":")[0]), None
     )
     if main is None:
-        raise UsageError(f"The package {request.names[0]} is in the runtime {runtime} already.")
+        raise UsageError(
+            f"apt would fetch nothing called {request.names[0]}: the runtime {runtime} has it, "
+            "or it is a name that other packages answer to."
+        )
     native = next((each.arch for each in packages if each.arch != "all"), "all")
     return DebPlan(
         request=request,

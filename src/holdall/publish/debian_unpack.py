@@ -24,7 +24,7 @@ _CARRIED = re.compile(r"(?P<root>usr|etc|opt)/(?P<rest>.+)", re.DOTALL)
 _DOCUMENTATION = re.compile(
     r"share/(?:doc|man|info|gtk-doc|doc-base|lintian|bug|reportbug|menu)(?:/.*)?", re.DOTALL
 )
-_DEBUGGING = re.compile(r"share/(?:gdb|gcc)(?:/.*)?|src(?:/.*)?", re.DOTALL)
+_DEBUGGING = re.compile(r"(?:share/(?:gdb|gcc)|src|local)(?:/.*)?", re.DOTALL)
 _COPYRIGHT = re.compile(r"share/doc(?:/[^/]+(?:/copyright)?)?")
 # What configures a booting, administered machine; a sandbox has none of it.
 _ADMINISTRATION = re.compile(
@@ -63,7 +63,6 @@ class Layout:
         if not found or (found["root"] == "opt" and self.mount == "/usr"):
             return None
         placed = f"etc/{found['rest']}" if found["root"] == "etc" else found["rest"]
-        placed = re.sub(r"^local/", "", placed)
         if _ADMINISTRATION.fullmatch(placed) or _DEBUGGING.fullmatch(placed):
             return None
         if _DOCUMENTATION.fullmatch(placed) and not self.keep_documentation:

@@ -16,6 +16,8 @@ from holdall.model.ref import checked_id
 
 _ICON_TYPES = (".svg", ".png", ".xpm")
 _METAINFO_ID = re.compile(r"<id(?:\s[^>]*)?>\s*([^<\s]+)\s*</id>")
+# Translations hold direction marks; nothing with such characters is shown on a host.
+_UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _LAUNCHABLE = re.compile(r"(<launchable\s+type=[\"']desktop-id[\"']\s*>)\s*[^<]*\s*(</launchable>)")
 _XPM_SIZE = re.compile(rb'"\s*(\d+)\s+(\d+)\s+\d+\s+\d+')
 
@@ -72,17 +74,14 @@ def show_as(files: Path, paths: Sequence[str], app_id: str, command: str) -> Sho
     names = {path: _prefixed(app_id, Path(path).stem, main=path == main) for path in entries}
     desktop = [_rename_desktop(files, path, name, icons.names) for path, name in names.items()]
     metainfo, words = _rename_metainfo(files, paths, app_id, names[main] if main else None)
-    services = [
-        path for path in paths if re.fullmatch(r"share/dbus-1/services/[^/]+\.service", path)
-    ]
+    service = re.compile(rf"share/dbus-1/services/{re.escape(app_id)}(?:\.[^/]+)?\.service")
     exports = Exports(
         desktop=tuple(sorted(desktop)) or None,
         icons=tuple(sorted(set(icons.exported))) or None,
         mime=tuple(_rename_mime(files, path, app_id) for path in sorted(_mime_paths(paths)))
         or None,
         metainfo=metainfo or None,
-        dbus_services=tuple(path for path in sorted(services) if _is_prefixed(path, app_id))
-        or None,
+        dbus_services=tuple(path for path in sorted(paths) if service.fullmatch(path)) or None,
         commands=(command,) if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}", command) else (),
     )
     return Shown(
@@ -160,7 +159,7 @@ def renamed_entry(text: str, old: str, new: str, icons: Mapping[str, str]) -> st
     """A desktop file for another name: its icons, and what ties its windows to it."""
     tied = old == new or re.search(r"^StartupWMClass\s*=", text, re.MULTILINE)
     lines = []
-    for line in text.splitlines():
+    for line in _UNSHOWN.sub("", text).split("\n"):
         key, value = (part.strip() for part in line.partition("=")[::2])
         # On the host TryExec would look for a program that is only inside the app.
         if key == "TryExec" or (key == "DBusActivatable" and old != new):
@@ -168,7 +167,7 @@ def renamed_entry(text: str, old: str, new: str, icons: Mapping[str, str]) -> st
         lines.append(f"Icon={icons[value]}" if key == "Icon" and value in icons else line)
         if line.strip() == "[Desktop Entry]" and not tied:
             lines.append(f"StartupWMClass={old}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _rename_metainfo(
