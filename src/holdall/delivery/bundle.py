@@ -94,6 +94,10 @@ class BundleSource:
         self._groups = groups(opened.index)
         self._parts: list[_Part] = []
 
+    def available(self, wanted: Collection[bytes]) -> set[bytes]:
+        """Those of the wanted contents that the bundle's tree has."""
+        return set(wanted) & set(self._digests)
+
     def batches(self, wanted: Collection[bytes]) -> list[Batch]:
         """The groups of frames with a wanted content; over a file the longest first, those with many files in parts.
 

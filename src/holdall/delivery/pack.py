@@ -16,7 +16,8 @@ from holdall.delivery.zstandard import compress
 from holdall.errors import UsageError
 from holdall.model.tree import File, Tree
 
-FRAME_SIZE = 32 * 2**20
+FRAME_SIZE = 16 * 2**20
+_SMALL = 32 * 2**10  # frames of files smaller than this on average hold twice as much, since they gain most from it
 MIN_FRAME = 64 * 2**10
 LEVEL = 19
 
@@ -35,7 +36,7 @@ def pack(
     read: Read,
     out: BinaryIO,
     *,
-    frame_size: int = FRAME_SIZE,
+    frame_size: int | None = None,
     level: int = LEVEL,
     workers: int = 2,
     report: Callable[[int], None] = lambda raw: None,
@@ -44,7 +45,7 @@ def pack(
 
     `report` gets the raw bytes of each frame written, which add up to `stream_size(tree)`.
     """
-    if not MIN_FRAME <= frame_size <= MAX_FRAME:
+    if frame_size is not None and not MIN_FRAME <= frame_size <= MAX_FRAME:
         raise UsageError(f"A frame holds between {MIN_FRAME} and {MAX_FRAME} bytes, not {frame_size}.")
     places: list[Place] = []
     frames: list[tuple[int, int, bytes]] = []
@@ -110,15 +111,18 @@ def _content_sizes(tree: Tree) -> list[int]:
     return list({(file.digest, file.executable): file.size for file in tree.files}.values())
 
 
-def _slices(members: Iterator[_Member], places: list[Place], frame_size: int) -> Iterator[bytes]:
+def _slices(members: Iterator[_Member], places: list[Place], frame_size: int | None) -> Iterator[bytes]:
     """Cut the stream into frames: whole members while they fit; one longer than a frame starts one and is cut."""
-    buffer, position = bytearray(), 0
+    buffer, position, count = bytearray(), 0, 0
     for member in members:
         whole = len(member.header) + member.size + len(padding(member.size))
-        if buffer and len(buffer) + whole > frame_size:
+        limit = frame_size or (2 * FRAME_SIZE if len(buffer) + whole < (count + 1) * _SMALL else FRAME_SIZE)
+        if buffer and len(buffer) + whole > limit:
             yield bytes(buffer)
             position += len(buffer)
             buffer.clear()
+            count = 0
+        count += 1
         buffer += member.header
         if member.content is not None:
             places.append(Place(member.content, position + len(buffer), member.size))
@@ -126,14 +130,13 @@ def _slices(members: Iterator[_Member], places: list[Place], frame_size: int) ->
         for piece in member.read():
             taken += len(piece)
             buffer += piece
-            while len(buffer) > frame_size:
-                yield bytes(buffer[:frame_size])
-                position += frame_size
-                del buffer[:frame_size]
+            while len(buffer) > limit:
+                yield bytes(buffer[:limit])
+                position += limit
+                del buffer[:limit]
         if taken != member.size:
             raise UsageError("A file changed while it was packed; build again when nothing writes to the folder.")
         buffer += padding(member.size)
-    if len(buffer) + len(END) > frame_size:
+    if buffer:
         yield bytes(buffer)
-        buffer.clear()
-    yield bytes(buffer) + END
+    yield END

@@ -159,7 +159,7 @@ def _exec(manifest: Manifest, words: list[str], path: str, stub: str) -> str:
     program, *rest = words
     arguments = [kept for word in rest if (kept := _without_codes(word, path)) is not None]
     start = [entries.literal(stub)]
-    if command := _other_command(manifest, program):
+    if command := _other_command(manifest, program, path):
         start = ["env", f"HOLDALL_COMMAND={entries.literal(command)}", *start]
     return entries.exec_value([*start, *arguments])
 
@@ -175,14 +175,14 @@ def _without_codes(word: str, path: str) -> str | None:
     return left or (None if codes else "")
 
 
-def _other_command(manifest: Manifest, program: str) -> str:
+def _other_command(manifest: Manifest, program: str, path: str) -> str:
     """The command for HOLDALL_COMMAND, empty when `program` is what the app starts by itself."""
     found = _HOST_PROGRAMS.fullmatch(program)
     name = found[1] if found else program
     if "/" not in name:
         return "" if name == manifest.argv[0].rpartition("/")[2] else name
     if not name.startswith("/") or {"..", "."} & set(name.split("/")):
-        raise UsageError(f"The program {program!r} is neither a name nor a plain absolute path.")
+        raise UsageError(f"{path} starts {program!r}, neither a name nor a plain absolute path.")
     return name
 
 
@@ -219,7 +219,7 @@ def _service(manifest: Manifest, path: str, read: Read, stub: str) -> ExportedFi
         raise UsageError(f"{path} has an Exec whose quotes do not match.") from error
     if not words or words[0].startswith("-") or any("@@" in word for word in words):
         raise UsageError(f"{path} has no Exec, or one with a word that is refused.")
-    command = _other_command(manifest, words[0])
+    command = _other_command(manifest, words[0], path)
     start = ["/usr/bin/env", f"HOLDALL_COMMAND={command}", stub] if command else [stub]
     line = " ".join(quoted(word) for word in (*start, *words[1:]))
     group = {"Name": name, "Exec": entries.escaped(line)}

@@ -3,6 +3,7 @@
 A record per app says which files and folders are ours, by content: one that is not in it, or that
 was changed since, belongs to somebody else and is neither overwritten nor removed. The record names
 what is about to be made before it is made, so wherever this is killed nothing is left unowned.
+On the path of ``remove``: does not load the model.
 """
 
 import hashlib
@@ -11,12 +12,14 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from holdall.desktop.exports import ExportedFile
 from holdall.errors import CorruptError, ProgramError, UnsupportedError
 from holdall.system import process
 from holdall.system.files import plain_errors, write_atomic
+
+if TYPE_CHECKING:
+    from holdall.desktop.exports import ExportedFile
 
 # What the desktop's own tools leave beside exported files, by the folder it is left in.
 _CACHES = {
@@ -34,7 +37,7 @@ class ExportTarget(NamedTuple):
     data_home: str
     bin_home: str
 
-    def path(self, file: ExportedFile) -> str:
+    def path(self, file: "ExportedFile") -> str:
         """Where a file stands."""
         return f"{self.data_home if file.root == 'data' else self.bin_home}/{file.path}"
 
@@ -59,7 +62,7 @@ class _Record(NamedTuple):
     folders: list[str]
 
 
-def apply(target: ExportTarget, record_path: str, wanted: Iterable[ExportedFile]) -> Applied:
+def apply(target: ExportTarget, record_path: str, wanted: "Iterable[ExportedFile]") -> Applied:
     """Bring the host to `wanted` for the app whose record is at `record_path`; () leaves nothing.
 
     The same call again, after any interruption, ends in the same state. The record is gone when
@@ -74,7 +77,7 @@ class _Application(NamedTuple):
     target: ExportTarget
     record_path: Path
     old: _Record
-    goal: dict[str, ExportedFile]
+    goal: "dict[str, ExportedFile]"
 
     def carry_out(self) -> Applied:
         for path in self.old.files:
@@ -113,7 +116,7 @@ class _Application(NamedTuple):
         }
         return sorted(missing - set(self.old.folders))
 
-    def _note(self, fresh: dict[str, ExportedFile], folders: list[str]) -> None:
+    def _note(self, fresh: "dict[str, ExportedFile]", folders: list[str]) -> None:
         """Write down what is ours and what is about to be."""
         files = {path: list(digests) for path, digests in self.old.files.items()}
         for path, file in fresh.items():
@@ -166,7 +169,7 @@ def _beside(path: str) -> Path:
     return Path(f"{folder}/.{name}.holdall-new")
 
 
-def _place(path: Path, file: ExportedFile, *, new: bool) -> None:
+def _place(path: Path, file: "ExportedFile", *, new: bool) -> None:
     """Put the file there whole; a name that is new must still be free at that moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = _beside(str(path))

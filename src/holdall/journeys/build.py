@@ -14,12 +14,14 @@ from holdall.delivery import pack as packing
 from holdall.delivery.bundle import sized
 from holdall.delivery.layout import Head, encode_head, section
 from holdall.delivery.zstandard import compress
+from holdall.desktop import exports
 from holdall.errors import NotFoundError, UsageError
 from holdall.journeys.host import Event, Report, silent
 from holdall.model import manifest as manifests
 from holdall.model import release as releases
 from holdall.model import tree as trees
 from holdall.model.manifest import Manifest
+from holdall.model.ref import Ref
 from holdall.model.release import Packing, Release
 from holdall.model.tree import Tree
 from holdall.publish.scan import Scan, scan
@@ -32,15 +34,25 @@ from holdall.trust.keys import SigningKey
 class BuildOptions(NamedTuple):
     """How to pack: bytes of a frame, zstd level (1 to 22), and the moments the release begins and ends to hold."""
 
-    frame_size: int = packing.FRAME_SIZE
+    frame_size: int | None = None
     level: int = packing.LEVEL
     serial: int | None = None
     created: str = ""
     expires: str = ""
 
 
+class BuildPlan(NamedTuple):
+    """What would be packed; `size` is apparent and `stream` what the compressor gets, in bytes."""
+
+    ref: Ref
+    version: str
+    files: int
+    size: int
+    stream: int
+
+
 class Built(NamedTuple):
-    """A bundle that was written, or with `dry_run` the folder as it was read. Sizes in bytes."""
+    """A bundle that was written; `bundle` is its size in bytes."""
 
     path: str
     release: Release
@@ -69,6 +81,16 @@ def build(
         return _write(manifest, scanned, os.path.abspath(out), keys, options, report)
 
 
+def plan(folder: str, options: BuildOptions = BuildOptions()) -> BuildPlan:
+    """Read `folder` and say what `build` would pack; writes nothing."""
+    with plain_errors(f"{folder} cannot be built"):
+        manifest = read_source(folder)
+        scanned = scan(f"{folder}/files")
+        manifest = _complete(manifest, scanned, options)
+        tree = scanned.tree
+        return BuildPlan(manifest.ref, manifest.version, len(tree.files), tree.size, packing.stream_size(tree))
+
+
 def read_source(folder: str) -> Manifest:
     """The manifest of a source folder; raises NotFoundError or UsageError."""
     try:
@@ -87,8 +109,15 @@ def _complete(manifest: Manifest, scanned: Scan, options: BuildOptions) -> Manif
     arch = manifest.arch or platform.machine()
     serial = manifest.serial if options.serial is None else options.serial
     manifest = msgspec.structs.replace(manifest, arch=arch, serial=serial)
-    if manifest.ref is None:
-        raise UsageError("The manifest has no architecture.")
+    manifest = msgspec.structs.replace(manifest, exports=exports.discover(manifest, scanned.tree))
+    files = {file.path: file for file in scanned.tree.files}
+
+    def read(path: str) -> bytes:
+        if path not in files:
+            raise UsageError(f"{path} is to be exported but is no regular file under files/.")
+        return b"".join(scanned.read(files[path]))
+
+    exports.check(manifest, read)
     return manifest
 
 

@@ -19,11 +19,15 @@ class Places(NamedTuple):
 
 
 class Host(NamedTuple):
-    """A store, the places it exports to (None: nowhere), and how long to wait for its lock, in seconds."""
+    """A store, the places it exports to (None: nowhere), and how long to wait for its lock, in seconds.
+
+    `data` is where apps keep their data; None is each user's own data folder.
+    """
 
     layout: Layout
     places: Places | None
     wait: float = 0.0
+    data: str | None = None
 
     @property
     def catalog(self) -> Catalog:
@@ -64,4 +68,5 @@ def system_host(*, wait: float = 0.0) -> Host:
 def root_host(root: str, *, export_to: str | None = None, wait: float = 0.0) -> Host:
     """A store under any folder, which exports nothing unless told where to."""
     places = Places(f"{os.path.abspath(export_to)}/share", f"{os.path.abspath(export_to)}/bin") if export_to else None
-    return Host(Layout(os.path.abspath(root)), places, wait)
+    root = os.path.abspath(root)
+    return Host(Layout(root), places, wait, f"{root}/data")

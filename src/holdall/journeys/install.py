@@ -1,28 +1,30 @@
 """Installing and updating from bundles: plan, stage, one sync, one rename. An update is an install that has a seed."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple
+from hashlib import sha256
+from typing import NamedTuple
 
-from holdall.delivery.bundle import BundleSource, Opened, Preamble, open_preamble, read_preamble
+from holdall.delivery.bundle import BundleSource, Opened
+from holdall.desktop import exports
+from holdall.desktop.launcher import launch_files
+from holdall.desktop.sandbox import Place
 from holdall.errors import CorruptError, NotFoundError, UsageError
 from holdall.forms import tree as form
+from holdall.journeys.arrival import Arrival, arriving
+from holdall.journeys.exporting import reader
 from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.recovery import change, finish, recover
 from holdall.journeys.trusting import TrustChoice, accept
+from holdall.model import release as releases
 from holdall.model import tree as trees
 from holdall.model.ref import Ref
 from holdall.model.release import Release
 from holdall.store.catalog import Deployment, Writer, writing
-from holdall.store.layout import Layout
 from holdall.store.trust_state import Floor
 from holdall.system.files import plain_errors, remove_tree, write_all
 from holdall.system.kernel import enable_verity, sync_filesystem
-from holdall.trust.envelope import Signed, open_envelope
-
-STREAM = "-"
 
 
 class InstallPlan(NamedTuple):
@@ -40,20 +42,6 @@ class InstallPlan(NamedTuple):
     already: bool
 
 
-class _Arrival(NamedTuple):
-    """A bundle that was opened: its file or stream, and what stands before its frames."""
-
-    stream: BinaryIO
-    seekable: bool
-    preamble: Preamble
-    signed: Signed
-    digest: str
-
-    @property
-    def release(self) -> Release:
-        return self.signed.release
-
-
 def install(
     path: str,
     host: Host,
@@ -68,74 +56,53 @@ def install(
     With `only_update`, raises NotFoundError unless the ref is installed. Raises UntrustedError, CorruptError,
     BusyError, NoSpaceError; whatever it raises, the store is as it was.
     """
-    with _arriving(path) as arrival:
+    with arriving(path) as arrival:
         if dry_run:
-            accept_quietly(arrival.signed, host.layout, choice)
-            return _plan(host, arrival, _opened(arrival), only_update=only_update)[0]
+            accept(arrival.signed, host.layout, choice, report)
+            return _plan(host, arrival, arrival.open(), only_update=only_update)[0]
         with plain_errors(f"{path} cannot be installed"), writing(host.layout, wait=host.wait) as writer:
             recover(host, writer, report)
-            publisher = accept(arrival.signed, host.layout, choice, report)
-            opened = _opened(arrival)
+            accepted = accept(arrival.signed, host.layout, choice, report)
+            opened = arrival.open()
             plan, layup = _plan(host, arrival, opened, only_update=only_update)
-            floor = _floor(arrival.release, publisher)
-            if not plan.already:
-                staged = writer.stage()
-                try:
+            floor = _floor(arrival.release, accepted.publisher)
+            action = "activate" if plan.already else "update" if plan.before else "install"
+            note = change(action, active=plan.digest, floor=floor, version=plan.version)
+            if plan.already:
+                writer.note(plan.ref, note)
+            else:
+                with _staging(writer, plan.ref) as staged:
                     _lay_down(arrival, opened, layup, staged, report, plan)
-                    _write_beside(host.layout, arrival, opened, staged)
-                    note = change("install" if plan.before is None else "update", active=plan.digest, floor=floor, version=plan.version)
+                    _check_exports(arrival, opened, staged)
+                    _write_beside(host, arrival, opened, staged)
+                    accepted.keep(host.layout)
                     writer.note(plan.ref, note)
                     _sync(staged)
                     writer.publish(staged, plan.ref, plan.digest)
-                except BaseException:
-                    writer.forget(plan.ref)
-                    remove_tree(staged)
-                    raise
-            else:
-                note = change("activate", active=plan.digest, floor=floor, version=plan.version)
-                writer.note(plan.ref, note)
             finish(host, writer, plan.ref, note, report)
+            _warn_of_runtime(host, arrival.release, report)
             return plan
 
 
-def accept_quietly(signed: Signed, layout: Layout, choice: TrustChoice) -> None:
-    """The trust rules for a dry run: nothing is asked and nothing is kept, so an unknown key is refused."""
-    accept(signed, layout, choice._replace(trust_key=None), silent)
-
-
 @contextmanager
-def _arriving(path: str) -> Iterator[_Arrival]:
+def _staging(writer: Writer, ref: Ref) -> Iterator[str]:
+    """A folder to make a deployment in; when that fails, nothing of it is left and nothing is noted."""
+    staged = writer.stage()
     try:
-        stream: BinaryIO = open(0, "rb", closefd=False) if path == STREAM else open(path, "rb")  # noqa: SIM115
-    except FileNotFoundError as error:
-        raise NotFoundError(f"There is no bundle {path}.") from error
-    except IsADirectoryError as error:
-        raise UsageError(f"{path} is a folder; `holdall build {path} -o FILE` makes a bundle of it.") from error
-    with plain_errors(f"{path} cannot be read"), stream:
-        seekable = stream.seekable()
-        preamble = read_preamble(stream)
-        if seekable and os.fstat(stream.fileno()).st_size != preamble.head.size:
-            raise CorruptError(f"The bundle {path} is cut short or has something after its end.")
-        from hashlib import sha256
-
-        signed = open_envelope(preamble.envelope)
-        yield _Arrival(stream, seekable, preamble, signed, sha256(signed.payload).hexdigest())
+        yield staged
+    except BaseException:
+        writer.forget(ref)
+        remove_tree(staged)
+        raise
 
 
-def _opened(arrival: _Arrival) -> Opened:
-    release = arrival.release
-    opened = open_preamble(
-        arrival.preamble,
-        tree_sha256=release.packing.tree,
-        index_sha256=release.packing.index,
-        tree_digest=release.tree_digest.raw,
-    )
-    if opened.tree.size != release.size or len(opened.tree.entries) != release.entries:
-        raise CorruptError("The bundle's tree does not have the size its release says.")
-    return opened
+def _warn_of_runtime(host: Host, release: Release, report: Report) -> None:
+    runtime = release.manifest.runtime_ref
+    if runtime is not None and host.catalog.active(runtime) is None:
+        report(Event(f"{release.manifest.id} runs on {runtime}, which is not installed; install that too.", loud=True))
 
 
-def _plan(host: Host, arrival: _Arrival, opened: Opened, *, only_update: bool) -> tuple[InstallPlan, form.Layup]:
+def _plan(host: Host, arrival: Arrival, opened: Opened, *, only_update: bool) -> tuple[InstallPlan, form.Layup]:
     ref = arrival.release.ref
     catalog = host.catalog
     active = catalog.active(ref)
@@ -144,7 +111,7 @@ def _plan(host: Host, arrival: _Arrival, opened: Opened, *, only_update: bool) -
     older = catalog.deployments(ref)
     seed = active or (older[-1] if older else None)
     already = any(item.digest == arrival.digest for item in older)
-    layup = form.plan(opened.tree, _seed(seed) if seed and not already else None)
+    layup = form.plan(opened.tree, None if already else _seed(seed))
     plan = InstallPlan(
         ref=ref,
         version=arrival.release.manifest.version,
@@ -160,12 +127,19 @@ def _plan(host: Host, arrival: _Arrival, opened: Opened, *, only_update: bool) -
     return plan, layup
 
 
-def _seed(deployment: Deployment) -> form.Seed:
-    tree = trees.parse(deployment.read("tree"))
-    return form.Seed(tree, deployment.files, os.stat(deployment.lease).st_mtime_ns)
+def _seed(deployment: Deployment | None) -> form.Seed | None:
+    """An installed version as a seed; none when what stands beside its files is not what was installed."""
+    if deployment is None:
+        return None
+    release, data = deployment.read("release"), deployment.read("tree")
+    if sha256(release).hexdigest() != deployment.digest:
+        return None
+    if trees.tree_digest(data) != releases.parse(release).tree_digest:
+        return None
+    return form.Seed(trees.parse(data), deployment.files, os.stat(deployment.lease).st_mtime_ns)
 
 
-def _lay_down(arrival: _Arrival, opened: Opened, layup: form.Layup, staged: str, report: Report, plan: InstallPlan) -> None:
+def _lay_down(arrival: Arrival, opened: Opened, layup: form.Layup, staged: str, report: Report, plan: InstallPlan) -> None:
     done = 0
 
     def told(size: int) -> None:
@@ -201,7 +175,23 @@ def _has_verity(folder: str) -> bool:
         os.unlink(path)
 
 
-def _write_beside(layout: Layout, arrival: _Arrival, opened: Opened, staged: str) -> None:
+def _check_exports(arrival: Arrival, opened: Opened, staged: str) -> None:
+    """Refuse a release whose exports would not render, before it has its place."""
+    manifest = arrival.release.manifest
+    if manifest.exports.paths or manifest.exports.commands:
+        digests = {file.path: file.digest for file in opened.tree.files}
+        try:
+            exports.check(manifest, reader(f"{staged}/files", digests))
+        except UsageError as error:
+            raise CorruptError(f"The release was refused: {error}") from error
+
+
+def _write_beside(host: Host, arrival: Arrival, opened: Opened, staged: str) -> None:
+    manifest = arrival.release.manifest
+    layout = host.layout
+    place = Place(layout.root, layout.deployment(manifest.ref, arrival.digest), host.data)
+    for name, data in launch_files(manifest, opened.tree, place).items():
+        _write_new(f"{staged}/{name}", data)
     _write_new(f"{staged}/tree", opened.tree_bytes)
     _write_new(f"{staged}/envelope", arrival.preamble.envelope)
     _write_new(f"{staged}/release", arrival.signed.payload)

@@ -16,11 +16,20 @@ from holdall.system.files import sync_folder
 
 
 def change(
-    action: str, *, active: str | None, discard: tuple[str, ...] = (), floor: dict[str, Any] | None = None, version: str = ""
+    action: str,
+    *,
+    active: str | None,
+    discard: tuple[str, ...] = (),
+    floor: dict[str, Any] | None = None,
+    version: str = "",
+    show: bool = True,
 ) -> dict[str, Any]:
-    """A note: afterwards `active` (a release digest, or None) is the active deployment and `discard` are gone."""
+    """A note: afterwards `active` (a release digest, or None) is the active deployment and `discard` are gone.
+
+    `show` is False where the active deployment stays, so that nothing on the host can change.
+    """
     event = {"action": action, "release": active, "version": version, "id": os.urandom(8).hex()}
-    return {"active": active, "discard": list(discard), "floor": floor, "event": event}
+    return {"active": active, "discard": list(discard), "floor": floor, "event": event, "show": show}
 
 
 def finish(host: Host, writer: Writer, ref: Ref, note: dict[str, Any], report: Report) -> None:
@@ -44,7 +53,8 @@ def finish(host: Host, writer: Writer, ref: Ref, note: dict[str, Any], report: R
     events = history(layout, ref)
     if not events or events[-1].get("id") != note["event"]["id"]:
         writer.record(ref, note["event"])
-    _show(host, ref, report)
+    if note["show"]:
+        _show(host, ref, report)
     if os.path.isdir(folder := os.path.dirname(layout.link(ref))):
         sync_folder(folder)
     writer.forget(ref)
@@ -52,12 +62,17 @@ def finish(host: Host, writer: Writer, ref: Ref, note: dict[str, Any], report: R
 
 def recover(host: Host, writer: Writer, report: Report) -> None:
     """Finish what killed commands left, and free what nothing runs from; for the holder of the lock."""
+    recover_all_but_rubbish(host, writer, report)
+    clear_staging(host.layout)
+    sweep(host.layout)
+
+
+def recover_all_but_rubbish(host: Host, writer: Writer, report: Report) -> None:
+    """Only finish what killed commands left: all that a quick command must have done before its own change."""
     for note in writer.notes():
         ref = Ref.parse(note["ref"])
         report(Event(f"Carrying on with what was interrupted: {note['event']['action']} of {ref}."))
         finish(host, writer, ref, note, report)
-    clear_staging(host.layout)
-    sweep(host.layout)
 
 
 def recover_if_needed(host: Host, report: Report) -> None:

@@ -10,6 +10,7 @@ from holdall.store.layout import Layout
 from holdall.store.trust_state import publisher_of, read_floor, read_keyring, write_keyring
 from holdall.trust.envelope import Signed
 from holdall.trust.freshness import check_lifetime, check_order
+from holdall.trust.keyring import Keyring
 
 Ask = Callable[[str, str], bool]
 
@@ -29,11 +30,22 @@ class TrustChoice(NamedTuple):
     now: datetime | None = None
 
 
-def accept(signed: Signed, layout: Layout, choice: TrustChoice, report: Report) -> str:
-    """Let a release in, and return the fingerprint that answers for it ("" for an unsigned one that was let in).
+class Accepted(NamedTuple):
+    """The fingerprint that answers for a release ("" for an unsigned one let in), and the keyring to keep, if it is new."""
 
-    On first use of a key it enters the keyring for this app alone; a keyring changes only in the hands of the holder of
-    the store's lock. Raises UntrustedError and its kinds.
+    publisher: str
+    keyring: Keyring | None = None
+
+    def keep(self, layout: Layout) -> None:
+        """Keep a first use of a key, once what it signed has arrived whole; for the holder of the store's lock."""
+        if self.keyring is not None:
+            write_keyring(layout, self.keyring)
+
+
+def accept(signed: Signed, layout: Layout, choice: TrustChoice, report: Report) -> Accepted:
+    """Let a release in; on first use of a key it will enter the keyring for this app alone.
+
+    Changes nothing itself. Raises UntrustedError and its kinds.
     """
     release = signed.release
     check_lifetime(release, choice.now or datetime.now(UTC))
@@ -42,10 +54,10 @@ def accept(signed: Signed, layout: Layout, choice: TrustChoice, report: Report) 
         check_order(release, floor.order if floor else None)
     if not signed.signers and choice.insecure_unsigned:
         report(Event(f"WARNING: {release.manifest.id} is not signed; nobody answers for what it does.", loud=True))
-        return ""
+        return Accepted("")
     keyring = read_keyring(layout)
     try:
-        return keyring.judge(signed, publisher=publisher_of(layout, release.manifest.id)).fingerprint
+        return Accepted(keyring.judge(signed, publisher=publisher_of(layout, release.manifest.id)).fingerprint)
     except UnknownKeyError:
         key = signed.signers[0]
         if choice.trust_key is None and not choice.ask(release.manifest.id, key.fingerprint):
@@ -54,8 +66,7 @@ def accept(signed: Signed, layout: Layout, choice: TrustChoice, report: Report) 
             raise UntrustedError(
                 f"{release.manifest.id} is signed by key {key.fingerprint}, not by the key {choice.trust_key} you trust."
             ) from None
-        write_keyring(layout, keyring.with_grant(key, (release.manifest.id,)))
-        return key.fingerprint
+        return Accepted(key.fingerprint, keyring.with_grant(key, (release.manifest.id,)))
 
 
 def _means(written: str, fingerprint: str) -> bool:

@@ -59,9 +59,9 @@ class Catalog(NamedTuple):
 
     layout: Layout
 
-    def refs(self) -> list[Ref]:
-        """Every ref with an active deployment, sorted."""
-        return [ref for ref in _refs(self.layout.active) if self.active(ref)]
+    def refs(self, app_id: str | None = None) -> list[Ref]:
+        """Every ref with an active deployment, sorted; or those of one app."""
+        return [ref for ref in _refs(self.layout.active, app_id) if self.active(ref)]
 
     def deployments(self, ref: Ref) -> list[Deployment]:
         """Every installed version of `ref`, oldest installation first."""
@@ -80,7 +80,7 @@ class Catalog(NamedTuple):
 
     def resolve(self, pattern: RefPattern) -> Ref:
         """The one installed ref that is meant; raises NotFoundError or UsageError."""
-        found = [ref for ref in _refs(self.layout.active, pattern.id) if pattern.matches(ref) and self.active(ref)]
+        found = [ref for ref in self.refs(pattern.id) if pattern.matches(ref)]
         if not found:
             raise NotFoundError(f"{pattern} is not installed; `holdall list` shows what is.")
         if len(found) > 1:

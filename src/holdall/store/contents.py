@@ -17,6 +17,10 @@ class Batch(NamedTuple):
 class ContentSource(Protocol):
     """Something that has contents, by digest. Bytes it gives are checked by whoever takes them."""
 
+    def available(self, wanted: Collection[bytes]) -> set[bytes]:
+        """Those of the wanted contents that the source has."""
+        ...
+
     def batches(self, wanted: Collection[bytes]) -> list[Batch]:
         """The batches that hold every wanted content, in the order in which they are best asked for."""
         ...

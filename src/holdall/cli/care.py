@@ -1,0 +1,104 @@
+"""``verify``, ``repair``, ``gc``, ``export``, ``unexport``: keeping a store in order."""
+
+import argparse
+import os
+
+from holdall.cli.command import Command
+from holdall.cli.output import Output
+from holdall.errors import CorruptError, UsageError
+from holdall.journeys import cleanup, exporting
+from holdall.journeys.host import Host
+from holdall.journeys.recovery import recover_if_needed
+from holdall.model.ref import RefPattern
+from holdall.store.catalog import writing
+
+
+def _verify(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    from holdall.journeys.verify import verify
+
+    recover_if_needed(host, out.report)
+    patterns = tuple(RefPattern.parse(ref) for ref in arguments.refs)
+    results = verify(host, patterns, every_version=not arguments.active, fast=arguments.fast, report=out.report)
+    lines = []
+    for item in results:
+        state = f"{len(item.faults)} faults" if item.faults else "whole"
+        lines.append(f"{item.ref} {item.version}: {item.files} files, {state}.")
+        lines += [f"  {path}: {fault}" if path else f"  {fault}" for path, fault in item.faults]
+    out.result([item._asdict() for item in results], lines or ["Nothing is installed."])
+    return CorruptError.exit_code if any(item.faults for item in results) else 0
+
+
+def _verify_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("refs", metavar="REF", nargs="*", help="only these apps")
+    parser.add_argument("--active", action="store_true", help="only active versions")
+    parser.add_argument("--fast", action="store_true", help="take the kernel's fs-verity digests where files have them")
+
+
+def _repair(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    from holdall.journeys.verify import repair
+
+    bundles = [item for item in arguments.items if os.path.exists(item)] + (arguments.bundle or [])
+    refs = [RefPattern.parse(item) for item in arguments.items if not os.path.exists(item)]
+    if not bundles:
+        raise UsageError("Give a bundle to repair from: `holdall repair --from FILE`.")
+    results = [item for path in bundles for item in repair(path, host, only=tuple(refs), report=out.report)]
+    lines = [f"Repaired {item.ref} {item.version}: {', '.join(item.paths)}" for item in results]
+    out.result([item._asdict() for item in results], lines or ["Nothing was damaged."])
+    return 0
+
+
+def _repair_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("items", metavar="REF|FILE", nargs="*", help="only this app; or a bundle to repair from")
+    parser.add_argument("--from", dest="bundle", metavar="FILE", action="append", help="a bundle to repair from")
+
+
+def _gc(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    cleaned = cleanup.collect(host, keep=arguments.keep, dry_run=arguments.dry_run, report=out.report)
+    verb = "Would remove" if arguments.dry_run else "Removed"
+    lines = [f"{verb} {ref} {version}." for ref, version in cleaned.removed]
+    if cleaned.waiting:
+        lines.append(f"{cleaned.waiting} removed versions still run; their space returns when they end.")
+    out.result(cleaned._asdict(), lines or ["Nothing is left to free."])
+    return 0
+
+
+def _gc_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep", metavar="N", type=_count, help="also remove old versions, all but the active one and N others of each app"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+
+
+def _export(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    deployment = host.catalog.current(RefPattern.parse(arguments.ref))
+    with writing(host.layout, wait=host.wait):
+        paths = exporting.export(host, deployment.ref, out.report)
+    out.result({"ref": str(deployment.ref), "paths": paths}, paths or ["The app has nothing to show."])
+    return 0
+
+
+def _unexport(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    ref = host.catalog.resolve(RefPattern.parse(arguments.ref))
+    with writing(host.layout, wait=host.wait):
+        exporting.unexport(host, ref, out.report)
+    out.result({"ref": str(ref)}, [f"{ref.id} is not shown on the host any more."])
+    return 0
+
+
+def _ref(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ref", metavar="REF", help="id, id//branch or id/arch/branch")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return int(text)
+
+
+COMMANDS = {
+    "verify": Command(_verify_arguments, _verify),
+    "repair": Command(_repair_arguments, _repair),
+    "gc": Command(_gc_arguments, _gc),
+    "export": Command(_ref, _export),
+    "unexport": Command(_ref, _unexport),
+}

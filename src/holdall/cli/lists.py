@@ -1,0 +1,109 @@
+"""``list``, ``info``, ``history``, ``path``, ``du``: commands that only read."""
+
+import argparse
+
+from holdall.cli.command import Command
+from holdall.cli.output import Output, size_of
+from holdall.journeys import listing
+from holdall.journeys.host import Host
+from holdall.journeys.recovery import recover_if_needed
+from holdall.model.ref import RefPattern
+
+
+def _list(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    recover_if_needed(host, out.report)
+    rows = [item._asdict() for item in listing.listing(host) if arguments.kind in {None, item.kind}]
+    shown = [{**row, "size": size_of(row["size"])} for row in rows]
+    columns = {"ref": "REF", "version": "VERSION", "kind": "KIND", "versions": "VERSIONS", "size": "SIZE", "summary": "SUMMARY"}
+    out.table(rows if out.json else shown, columns, empty="Nothing is installed; `holdall install FILE` installs a bundle.")
+    return 0
+
+
+def _list_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--kind", choices=("app", "runtime"), help="only apps, or only runtimes")
+
+
+def _info(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    facts = listing.info(host, RefPattern.parse(arguments.ref), arguments.version)
+    out.result(facts, _info_lines(facts))
+    return 0
+
+
+def _info_lines(facts: dict[str, object]) -> list[str]:
+    import time
+
+    shown = dict(facts)
+    shown["installed"] = time.strftime("%Y-%m-%d %H:%M", time.localtime(int(str(facts["installed"]))))
+    shown["size"] = size_of(int(str(facts["size"])))
+    lines = []
+    for name, value in shown.items():
+        if isinstance(value, dict):
+            lines += [f"{name}:", *(f"  {key}: {_plain(item)}" for key, item in value.items())] if value else []
+        elif value not in ("", [], None):
+            lines.append(f"{name}: {_plain(value)}")
+    return lines
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _ref_and_version(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ref", metavar="REF", help="id, id//branch or id/arch/branch")
+    parser.add_argument("--version", metavar="V", help="an installed version other than the active one")
+
+
+def _history(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    import time
+
+    rows = listing.events(host, RefPattern.parse(arguments.ref))
+    shown = [
+        {
+            **row,
+            "when": time.strftime("%Y-%m-%d %H:%M", time.localtime(row["time"])),
+            "state": "active" if row["active"] else "installed" if row["installed"] else "",
+        }
+        for row in rows
+    ]
+    columns = {"when": "WHEN", "action": "ACTION", "version": "VERSION", "state": "NOW"}
+    out.table(rows if out.json else shown, columns, empty="Nothing has happened yet.")
+    return 0
+
+
+def _ref(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ref", metavar="REF", help="id, id//branch or id/arch/branch")
+
+
+def _path(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    recover_if_needed(host, out.report)
+    deployment = host.catalog.current(RefPattern.parse(arguments.ref))
+    if arguments.version:
+        deployment = host.catalog.version(deployment.ref, arguments.version)
+    out.result({"ref": str(deployment.ref), "path": deployment.files}, [deployment.files])
+    return 0
+
+
+def _du(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    rows = [item._asdict() for item in listing.usage(host)]
+    if arguments.ref:
+        wanted = host.catalog.resolve(RefPattern.parse(arguments.ref))
+        rows = [row for row in rows if row["ref"] == str(wanted)]
+    shown = [{**row, "apparent": size_of(row["apparent"]), "unique": size_of(row["unique"])} for row in rows]
+    columns = {"ref": "REF", "versions": "VERSIONS", "apparent": "APPARENT", "unique": "ON DISK"}
+    out.table(rows if out.json else shown, columns, empty="Nothing is installed.")
+    return 0
+
+
+def _optional_ref(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ref", metavar="REF", nargs="?", help="only this app")
+
+
+COMMANDS = {
+    "list": Command(_list_arguments, _list),
+    "info": Command(_ref_and_version, _info),
+    "history": Command(_ref, _history),
+    "path": Command(_ref_and_version, _path),
+    "du": Command(_optional_ref, _du),
+}

@@ -1,0 +1,183 @@
+"""``init``, ``build``, ``inspect``: the publisher's commands."""
+
+import argparse
+import os
+
+from holdall.cli.command import Command
+from holdall.cli.output import Output, size_of
+from holdall.errors import UsageError
+from holdall.journeys.host import Event, Host
+
+_MANIFEST = """\
+# What this app is. docs/reference/manifest.md describes every field.
+id = "{id}"
+version = "0.1.0"
+branch = "stable"
+kind = "app"
+runtime = "host"
+command = "hello"
+
+[permissions]
+# network = true
+# wayland = true
+# x11 = true
+# filesystem = ["~/Documents"]
+
+[about]
+name = "Hello"
+summary = "Says hello"
+license = ""
+homepage = ""
+"""
+_PROGRAM = '#!/bin/sh\necho "Hello from ${HOLDALL_APP_ID:-nowhere}."\n'
+
+
+def _init(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    from holdall.model.ref import checked_id
+    from holdall.system.files import write_atomic
+
+    folder = arguments.directory
+    app_id = checked_id(arguments.id)
+    if os.path.exists(f"{folder}/holdall.toml"):
+        raise UsageError(f"{folder} has a holdall.toml already.")
+    write_atomic(f"{folder}/holdall.toml", _MANIFEST.format(id=app_id).encode())
+    if not os.path.exists(f"{folder}/files"):
+        write_atomic(f"{folder}/files/bin/hello", _PROGRAM.encode(), mode=0o755)
+    out.result(
+        {"path": folder, "id": app_id},
+        [f"Wrote {folder}/holdall.toml; put the app under {folder}/files and run `holdall build {folder} -o FILE`."],
+    )
+    return 0
+
+
+def _init_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", metavar="DIR")
+    parser.add_argument("--id", default="org.example.Hello", help="the app's id, a reversed domain name")
+
+
+def _build(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    from holdall.journeys.build import BuildOptions, build, plan
+    from holdall.journeys.keys import signing_key
+
+    options = BuildOptions(
+        frame_size=arguments.frame_size,
+        level=arguments.level,
+        serial=arguments.serial,
+        created=arguments.created or "",
+        expires=arguments.expires or "",
+    )
+    if arguments.dry_run:
+        planned = plan(arguments.directory, options)
+        line = f"Would pack {planned.ref} {planned.version}: {planned.files} files, {size_of(planned.size)}."
+        out.result({**planned._asdict(), "ref": str(planned.ref)}, [line])
+        return 0
+    keys = () if arguments.unsigned else tuple(signing_key(host, path) for path in arguments.key or [None])
+    if not keys:
+        out.report(Event("WARNING: nobody signs this bundle; it installs only with --insecure-unsigned.", loud=True))
+    output = arguments.output or _default_name(arguments.directory)
+    built = build(arguments.directory, output, keys=keys, options=options, report=out.report)
+    manifest = built.release.manifest
+    value = {
+        "path": built.path,
+        "ref": str(manifest.ref),
+        "version": manifest.version,
+        "release": built.digest,
+        "bundle": built.bundle,
+        "size": built.release.size,
+        "signed_by": built.signers,
+    }
+    size = f"{size_of(built.bundle)} for {size_of(built.release.size)} of files"
+    out.result(value, [f"Built {output}: {manifest.ref} {manifest.version}, {size}."])
+    return 0
+
+
+def _default_name(folder: str) -> str:
+    from holdall.journeys.build import read_source
+
+    manifest = read_source(folder)
+    return f"{manifest.id}-{manifest.version}.holdall"
+
+
+def _build_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", metavar="DIR", help="a folder with holdall.toml and files/")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the bundle to write (ID-VERSION.holdall)")
+    parser.add_argument("--key", metavar="FILE", action="append", help="sign with this key instead of your own; repeatable")
+    parser.add_argument("--unsigned", action="store_true", help="do not sign")
+    parser.add_argument(
+        "--frame-size", metavar="BYTES", type=_size, help="cut into frames of at most this many bytes, such as 256K: small for random access"
+    )
+    parser.add_argument("--level", metavar="N", type=_level, default=19, help="zstd level, 1 to 22 (19)")
+    parser.add_argument("--serial", metavar="N", type=int, help="a number that only grows, over the order of versions")
+    parser.add_argument("--created", metavar="TIME", type=_time, help="when it was made, as 2026-01-31T12:00:00Z")
+    parser.add_argument("--expires", metavar="TIME", type=_time, help="when it stops being accepted")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be packed")
+
+
+def _inspect(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    from holdall.journeys.inspect import inspect
+
+    facts = inspect(arguments.file)
+    manifest = facts["manifest"]
+    lines = [
+        f"{facts['ref']} {manifest['version']} ({manifest['kind']})",
+        f"release {facts['release']}",
+        *([f"signed by {key}" for key in facts["signed_by"]] or ["NOT SIGNED"]),
+        f"{facts['files']} files, {size_of(facts['size'])}; the bundle has {size_of(facts['bundle'])} in {facts['frames']} frames",
+        f"runs {_words(manifest.get('command', ''))} on {manifest.get('runtime', 'host')}" if manifest["kind"] == "app" else "a runtime",
+        f"may use: {_permissions(manifest.get('permissions', {}))}",
+    ]
+    lines += [f"{name}: {text}" for name, text in manifest.get("about", {}).items() if text]
+    lines += [f"{name}: {facts[name]}" for name in ("created", "expires") if facts[name]]
+    out.result(facts, lines)
+    return 0
+
+
+def _permissions(permissions: dict[str, object]) -> str:
+    given = []
+    for name, value in permissions.items():
+        if value is True:
+            given.append(name)
+        elif isinstance(value, (list, tuple)) and value:
+            given.append(f"{name} {' '.join(str(item) for item in value)}")
+    return ", ".join(given) or "nothing outside its sandbox"
+
+
+def _words(command: object) -> str:
+    return command if isinstance(command, str) else " ".join(str(word) for word in command)  # type: ignore[attr-defined]
+
+
+def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a bundle")
+
+
+def _size(text: str) -> int:
+    units = {"": 1, "K": 2**10, "M": 2**20}
+    number, unit = text.upper().removesuffix("IB").removesuffix("B"), ""
+    if number and number[-1] in units:
+        number, unit = number[:-1], number[-1]
+    if not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 262144, 256K or 4M")
+    return int(number) * units[unit]
+
+
+def _level(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 22:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a level from 1 to 22")
+    return int(text)
+
+
+def _time(text: str) -> str:
+    from datetime import UTC, datetime
+
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-01-31T12:00:00Z") from error
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+
+
+COMMANDS = {
+    "init": Command(_init_arguments, _init),
+    "build": Command(_build_arguments, _build),
+    "inspect": Command(_inspect_arguments, _inspect),
+}

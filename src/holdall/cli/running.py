@@ -1,0 +1,57 @@
+"""``run`` and ``ps``. Running becomes the launch file made at install; nothing heavy is loaded before."""
+
+import argparse
+import os
+
+from holdall.cli.command import Command
+from holdall.cli.output import Output
+from holdall.desktop.start import described, start
+from holdall.errors import UsageError
+from holdall.journeys.host import Host
+from holdall.journeys.recovery import recover_if_needed
+from holdall.model.ref import RefPattern
+
+
+def _run(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    recover_if_needed(host, out.report)
+    deployment = host.catalog.current(RefPattern.parse(arguments.ref))
+    if arguments.version:
+        deployment = host.catalog.version(deployment.ref, arguments.version)
+    if not os.path.exists(f"{deployment.path}/launch"):
+        raise UsageError(f"{deployment.ref} is a runtime; apps run on it, it does not run by itself.")
+    rest = [*arguments.arguments, *arguments.rest]
+    command = arguments.with_command or ""
+    if arguments.dry_run:
+        from shlex import join
+
+        commands = described(deployment.path, rest, os.environ, command=command)
+        out.result({"ref": str(deployment.ref), "commands": commands}, [join(argv) for argv in commands])
+        return 0
+    start(deployment.path, rest, os.environ, command=command)
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ref", metavar="REF", help="id, id//branch or id/arch/branch")
+    parser.add_argument("arguments", metavar="ARG", nargs="*", help="passed to the app; after -- even those with dashes")
+    parser.add_argument("--command", dest="with_command", metavar="CMD", help="run this program of the sandbox instead")
+    parser.add_argument("--version", metavar="V", help="an installed version other than the active one")
+    parser.add_argument("--dry-run", action="store_true", help="only print what would be run")
+
+
+def _ps(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    from holdall.desktop.processes import running
+
+    rows = []
+    for item in running(host.layout.root):
+        row = item._asdict()
+        row["command"] = " ".join(item.command)
+        rows.append(row)
+    out.table(rows, {"pid": "PID", "ref": "REF", "command": "COMMAND"}, empty="Nothing runs.")
+    return 0
+
+
+def _nothing(parser: argparse.ArgumentParser) -> None:
+    """Takes no arguments of its own."""
+
+
+COMMANDS = {"run": Command(_run_arguments, _run), "ps": Command(_nothing, _ps)}

@@ -1,0 +1,161 @@
+"""Holding a tree on disk against what was signed, and mending it."""
+
+import os
+import stat
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from holdall.forms import tree as form
+from holdall.model.digest import Hasher
+from holdall.model.tree import Directory, Entry, File, Symlink, Tree
+from holdall.store.contents import ContentSource
+from holdall.system import crew
+from holdall.system.files import remove_tree
+from holdall.system.kernel import measure_verity, open_beneath
+
+_FILES_A_TASK = 512
+_BYTES_A_TASK = 8 * 2**20
+_PIECE = 2**20
+_SOUND, _FAULTY = 0, 1
+
+Fault = tuple[str, str]
+
+
+def inspect(
+    tree: Tree, files: str, *, fast: bool, report: Callable[[int], None] = lambda size: None
+) -> list[Fault]:
+    """What in the folder `files` is not as `tree` says: path and sentence, sorted by path.
+
+    Every inode is read once, by workers; `report` gets bytes, together those of the tree's distinct contents. With
+    `fast` the kernel's fs-verity digest is taken where there is one.
+    """
+    faults = _shape(tree, files)
+    bad = {path for path, _ in faults}
+    spans = _spans(_distinct(tree, files, bad))
+
+    def perform(task: int) -> int:
+        span = spans[task]
+        return _SOUND if all(_is_sound(files, file, fast=fast) for file in span) else _FAULTY
+
+    def told(task: int, verdict: int) -> None:
+        report(sum(file.size for file in spans[task]))
+        if verdict == _FAULTY:
+            doubtful.append(task)
+
+    doubtful: list[int] = []
+    crew.share_out(range(len(spans)), len(spans), perform, report=told)
+    for task in doubtful:
+        faults += [(file.path, "its content was changed") for file in spans[task] if not _is_sound(files, file, fast=fast)]
+    return sorted(faults)
+
+
+def mend(tree: Tree, files: str, faults: Sequence[str], source: ContentSource, scratch: str) -> list[str]:
+    """Bring the paths in `faults` to what `tree` says; contents come from `source` by way of the new folder `scratch`.
+
+    Returns the paths whose contents the source does not have; they stay as they are.
+    """
+    entries = {entry.path: entry for entry in tree.entries}
+    wanted = [entry for path in faults if isinstance(entry := entries.get(path), File)]
+    available = source.available({file.digest for file in wanted})
+    fresh: dict[bytes, tuple[File, ...]] = {}
+    for file in wanted:
+        if file.digest in available:
+            fresh[file.digest] = (*fresh.get(file.digest, ()), file)
+    form.lay_down(form.Layup(Tree(()), None, (), fresh), source, scratch)
+    left = []
+    for path in sorted(faults):
+        if not _mend_one(entries.get(path), path, files, scratch):
+            left.append(path)
+    return left
+
+
+def _mend_one(entry: Entry | None, path: str, files: str, scratch: str) -> bool:
+    place = f"{files}/{path}"
+    if isinstance(entry, File):
+        if not os.path.lexists(f"{scratch}/{path}"):
+            return False
+        os.utime(f"{scratch}/{path}", (0, 0))
+        if os.path.isdir(place) and not os.path.islink(place):
+            remove_tree(place)
+        os.rename(f"{scratch}/{path}", place)
+    elif isinstance(entry, Directory) and os.path.isdir(place) and not os.path.islink(place):
+        os.chmod(place, 0o755)
+    else:
+        remove_tree(place)
+        if isinstance(entry, Directory):
+            os.mkdir(place, 0o755)
+        elif isinstance(entry, Symlink):
+            os.symlink(entry.target, place)
+    return True
+
+
+def _shape(tree: Tree, files: str) -> list[Fault]:
+    """Names, kinds, modes, sizes and link targets: all that needs no content."""
+    found: dict[str, os.stat_result] = {}
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        with suppress(FileNotFoundError), os.scandir(f"{files}/{folder}") as listing:
+            for item in listing:
+                path = f"{folder}/{item.name}" if folder else item.name
+                found[path] = item.stat(follow_symlinks=False)
+                if item.is_dir(follow_symlinks=False):
+                    pending.append(path)
+    faults = []
+    for entry in tree.entries:
+        status = found.pop(entry.path, None)
+        if fault := "it is missing" if status is None else _misshape(entry, status, files):
+            faults.append((entry.path, fault))
+    return faults + [(path, "it is not part of the app") for path in found]
+
+
+def _misshape(entry: Entry, status: os.stat_result, files: str) -> str:
+    mode = status.st_mode
+    if isinstance(entry, Directory):
+        right = stat.S_ISDIR(mode) and stat.S_IMODE(mode) == 0o755
+        return "" if right else "it is not a folder of mode 0755"
+    if isinstance(entry, Symlink):
+        right = stat.S_ISLNK(mode) and os.readlink(f"{files}/{entry.path}") == entry.target
+        return "" if right else "it is not the symbolic link it should be"
+    if not stat.S_ISREG(mode) or stat.S_IMODE(mode) != (0o755 if entry.executable else 0o644):
+        return "it is not a regular file of the right mode"
+    return "" if status.st_size == entry.size else "its content was changed"
+
+
+def _distinct(tree: Tree, files: str, bad: set[str]) -> list[File]:
+    """One file for each inode and content."""
+    chosen: dict[tuple[int, bytes], File] = {}
+    for file in tree.files:
+        if file.path not in bad:
+            status = os.lstat(f"{files}/{file.path}")
+            chosen.setdefault((status.st_ino, file.digest), file)
+    return list(chosen.values())
+
+
+def _spans(distinct: list[File]) -> list[list[File]]:
+    spans: list[list[File]] = []
+    size = 0
+    for file in sorted(distinct, key=lambda file: -file.size):
+        if not spans or size >= _BYTES_A_TASK or len(spans[-1]) >= _FILES_A_TASK:
+            spans.append([])
+            size = 0
+        spans[-1].append(file)
+        size += file.size
+    return spans
+
+
+def _is_sound(files: str, file: File, *, fast: bool) -> bool:
+    root = os.open(files, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = open_beneath(root, file.path, os.O_RDONLY | os.O_NONBLOCK)
+    finally:
+        os.close(root)
+    try:
+        if fast and (measured := measure_verity(fd)) is not None:
+            return measured == file.digest
+        hasher = Hasher()
+        while piece := os.read(fd, _PIECE):
+            hasher.update(piece)
+        return hasher.digest() == file.digest
+    finally:
+        os.close(fd)

@@ -1,0 +1,74 @@
+"""A bundle that comes in: opened, its signatures checked, its tree and index decoded when somebody trusts it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import BinaryIO, NamedTuple
+
+from holdall.delivery.bundle import Opened, Preamble, open_preamble, read_preamble
+from holdall.errors import CorruptError, DeniedError, NotFoundError, UsageError
+from holdall.model.release import Release
+from holdall.system.files import plain_errors
+from holdall.trust.envelope import Signed, open_envelope
+
+STREAM = "-"
+
+
+class Arrival(NamedTuple):
+    """A bundle's file or stream, what stands before its frames, and its release; nobody has judged it yet."""
+
+    path: str
+    stream: BinaryIO
+    seekable: bool
+    preamble: Preamble
+    signed: Signed
+    digest: str
+
+    @property
+    def release(self) -> Release:
+        """The release, whose signatures are right but whose signers may be anybody."""
+        return self.signed.release
+
+    def open(self) -> Opened:
+        """Decode the tree and the index the release names; raises CorruptError."""
+        release = self.release
+        opened = open_preamble(
+            self.preamble,
+            tree_sha256=release.packing.tree,
+            index_sha256=release.packing.index,
+            tree_digest=release.tree_digest.raw,
+        )
+        if opened.tree.size != release.size or len(opened.tree.entries) != release.entries:
+            raise CorruptError("The bundle's tree does not have the size its release says.")
+        return opened
+
+    def seekable_fd(self) -> int:
+        """A descriptor that can be read anywhere; raises UsageError for a stream."""
+        if not self.seekable:
+            raise UsageError("This takes a bundle in a file, not a stream.")
+        return self.stream.fileno()
+
+
+@contextmanager
+def arriving(path: str) -> Iterator[Arrival]:
+    """Open the bundle at `path` ("-" for standard input) and check its signatures.
+
+    Raises NotFoundError, UsageError, CorruptError, DeniedError.
+    """
+    try:
+        stream: BinaryIO = open(0, "rb", closefd=False) if path == STREAM else open(path, "rb")  # noqa: SIM115
+    except FileNotFoundError as error:
+        raise NotFoundError(f"There is no bundle {path}.") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{path} is a folder; `holdall build {path} -o FILE` makes a bundle of it.") from error
+    except OSError as error:
+        raise DeniedError(f"The bundle {path} cannot be opened: {(error.strerror or '').lower()}.") from error
+    with stream:
+        seekable = stream.seekable()
+        with plain_errors(f"{path} cannot be read"):
+            preamble = read_preamble(stream)
+        if seekable and os.fstat(stream.fileno()).st_size != preamble.head.size:
+            raise CorruptError(f"The bundle {path} is cut short or has something after its end.")
+        signed = open_envelope(preamble.envelope)
+        yield Arrival(path, stream, seekable, preamble, signed, sha256(signed.payload).hexdigest())

@@ -1,0 +1,44 @@
+"""Giving space back: what killed commands left, what was removed, and on request old versions."""
+
+from typing import NamedTuple
+
+from holdall.journeys.host import Host, Report, silent
+from holdall.journeys.recovery import change, finish, recover
+from holdall.journeys.switch import version_of
+from holdall.store.catalog import Deployment, writing
+from holdall.store.rubbish import sweep, waiting
+
+
+class Cleaned(NamedTuple):
+    """The versions removed (ref and version), and how many removed ones wait for what still runs from them."""
+
+    removed: tuple[tuple[str, str], ...]
+    waiting: int
+
+
+def collect(host: Host, *, keep: int | None = None, dry_run: bool = False, report: Report = silent) -> Cleaned:
+    """Free all that is not wanted. With `keep`, also the versions of each ref beyond the active one and the `keep` newest others."""
+    if dry_run:
+        old = _old(host, keep)
+        return Cleaned(tuple((str(item.ref), version_of(item)) for item in old), len(waiting(host.layout)))
+    with writing(host.layout, wait=host.wait) as writer:
+        recover(host, writer, report)
+        old = _old(host, keep)
+        removed = tuple((str(item.ref), version_of(item)) for item in old)
+        for item in old:
+            active = host.catalog.active(item.ref)
+            note = change("remove", active=active.digest if active else None, discard=(item.digest,), show=False)
+            writer.note(item.ref, note)
+            finish(host, writer, item.ref, note, report)
+        return Cleaned(removed, sweep(host.layout))
+
+
+def _old(host: Host, keep: int | None) -> list[Deployment]:
+    if keep is None:
+        return []
+    old = []
+    for ref in host.catalog.refs():
+        active = host.catalog.active(ref)
+        others = [item for item in host.catalog.deployments(ref) if item != active]
+        old += others[: max(len(others) - keep, 0)]
+    return old

@@ -1,0 +1,137 @@
+"""What a store has: listings that open no more than they show. On a start path: imports as little as can be."""
+
+import os
+from typing import Any, NamedTuple
+
+from holdall.journeys.host import Host
+from holdall.model.ref import RefPattern
+from holdall.store.catalog import Deployment, history
+
+
+class Listed(NamedTuple):
+    """One installed app: its active version and how many others are installed. `size` is apparent, in bytes."""
+
+    ref: str
+    version: str
+    kind: str
+    form: str
+    size: int
+    versions: int
+    name: str
+    summary: str
+    release: str
+
+
+def listing(host: Host) -> list[Listed]:
+    """Every installed app and runtime, sorted by ref."""
+    found = []
+    for ref in host.catalog.refs():
+        active = host.catalog.active(ref)
+        if active is None:
+            continue
+        facts = active.facts()
+        manifest = facts["manifest"]
+        about = manifest.get("about", {})
+        versions = len(os.listdir(os.path.dirname(active.path)))
+        found.append(
+            Listed(
+                str(ref),
+                manifest["version"],
+                manifest["kind"],
+                "tree",
+                facts["size"],
+                versions,
+                about.get("name", ""),
+                about.get("summary", ""),
+                active.digest,
+            )
+        )
+    return found
+
+
+def info(host: Host, pattern: RefPattern, version: str | None = None) -> dict[str, Any]:
+    """Everything a store knows about one installed app."""
+    deployment = host.catalog.current(pattern)
+    if version:
+        deployment = host.catalog.version(deployment.ref, version)
+    facts = deployment.facts()
+    return {
+        "ref": str(deployment.ref),
+        "release": deployment.digest,
+        "form": "tree",
+        "path": deployment.files,
+        "installed": int(deployment.installed),
+        "signed_by": signers(deployment),
+        "versions": [item.facts()["manifest"]["version"] for item in host.catalog.deployments(deployment.ref)],
+        "size": facts["size"],
+        "entries": facts["entries"],
+        "tree": facts["tree"],
+        "created": facts.get("created", ""),
+        "expires": facts.get("expires", ""),
+        **facts["manifest"],
+    }
+
+
+def signers(deployment: Deployment) -> list[str]:
+    """The fingerprints in a deployment's envelope; they were checked on the way in."""
+    import json
+
+    return [item["keyid"] for item in json.loads(deployment.read("envelope"))["signatures"]]
+
+
+def events(host: Host, pattern: RefPattern) -> list[dict[str, Any]]:
+    """What happened to an app, oldest first, each with whether that version is still installed and active."""
+    ref = host.catalog.resolve(pattern)
+    active = host.catalog.active(ref)
+    installed = {item.digest: item for item in host.catalog.deployments(ref)}
+    return [
+        {
+            "time": event["time"],
+            "action": event["action"],
+            "version": event.get("version", ""),
+            "release": event.get("release"),
+            "installed": event.get("release") in installed,
+            "active": active is not None and event.get("release") == active.digest,
+        }
+        for event in history(host.layout, ref)
+    ]
+
+
+class Usage(NamedTuple):
+    """What a ref takes: `apparent` counts every version whole, `unique` every inode's disk blocks once; bytes."""
+
+    ref: str
+    versions: int
+    apparent: int
+    unique: int
+
+
+def usage(host: Host) -> list[Usage]:
+    """What each ref takes on the disk, and last, under the ref "trash", what waits to be freed."""
+    found = []
+    for ref in host.catalog.refs():
+        installed = host.catalog.deployments(ref)
+        apparent = sum(item.facts()["size"] for item in installed)
+        found.append(Usage(str(ref), len(installed), apparent, _unique([item.path for item in installed])))
+    trash = host.layout.trash
+    if os.path.isdir(trash) and os.listdir(trash):
+        found.append(Usage("trash", len(os.listdir(trash)), 0, _unique([trash])))
+    return found
+
+
+def _unique(folders: list[str]) -> int:
+    blocks: dict[tuple[int, int], int] = {}
+    for top in folders:
+        pending = [top]
+        while pending:
+            folder = pending.pop()
+            status = os.lstat(folder)
+            blocks[status.st_dev, status.st_ino] = status.st_blocks
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                        continue
+                    status = entry.stat(follow_symlinks=False)
+                    blocks[status.st_dev, status.st_ino] = status.st_blocks
+    return sum(blocks.values()) * 512
