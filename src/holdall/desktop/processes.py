@@ -47,12 +47,7 @@ def running(store: str) -> list[Running]:
 
 def _locks() -> Iterator[_Lock]:
     """Whole read locks in the kernel's list; its devices are hexadecimal, its inodes are not."""
-    try:
-        with open("/proc/locks", encoding="ascii") as listed:
-            lines = listed.read().splitlines()
-    except OSError:
-        return
-    for line in lines:
+    for line in _read("/proc/locks").splitlines():
         words = line.split()
         if len(words) == 8 and words[1] == "POSIX" and words[3] == "READ" and words[4].isdigit():
             major, minor, inode = words[5].split(":")
@@ -88,7 +83,7 @@ def _removed(store: str) -> Iterator[tuple[str, str, str]]:
 
 def _holding(lease: str, locks: dict[int, list[_Lock]]) -> list[_Lock]:
     try:
-        status = os.stat(lease, follow_symlinks=False)
+        status = os.lstat(lease)
     except OSError:
         return []
     device = (os.major(status.st_dev), os.minor(status.st_dev))
@@ -113,7 +108,8 @@ def _describe(sandbox: int, ref: str, digest: str, deployment: str) -> Running:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        # pathlib would cost this command a tenth of its time
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
             return file.read()
     except OSError:
         return ""
