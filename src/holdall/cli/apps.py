@@ -20,7 +20,9 @@ def _update(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     return _install_all(arguments, host, out, only_update=True)
 
 
-def _install_all(arguments: argparse.Namespace, host: Host, out: Output, *, only_update: bool) -> int:
+def _install_all(
+    arguments: argparse.Namespace, host: Host, out: Output, *, only_update: bool
+) -> int:
     choice = TrustChoice(
         trust_key=arguments.trust_key,
         insecure_unsigned=arguments.insecure_unsigned,
@@ -34,14 +36,24 @@ def _install_all(arguments: argparse.Namespace, host: Host, out: Output, *, only
     for path in arguments.files:
         try:
             plans.append(
-                install(path, host, choice=choice, dry_run=arguments.dry_run, only_update=only_update, report=out.report)
+                install(
+                    path,
+                    host,
+                    choice=choice,
+                    dry_run=arguments.dry_run,
+                    only_update=only_update,
+                    report=out.report,
+                )
             )
         except HoldallError as error:
             if len(arguments.files) == 1:
                 raise
             out.fail(error)
             failures.append(error)
-    value = [{**plan._asdict(), "ref": str(plan.ref), "form": "tree", "dry_run": arguments.dry_run} for plan in plans]
+    value = [
+        {**plan._asdict(), "ref": str(plan.ref), "form": "tree", "dry_run": arguments.dry_run}
+        for plan in plans
+    ]
     out.result(value, [line for plan in plans for line in _told(plan, dry_run=arguments.dry_run)])
     return failures[0].exit_code if failures else 0
 
@@ -53,22 +65,42 @@ def _told(plan: InstallPlan, *, dry_run: bool) -> list[str]:
     done = "Would install" if dry_run else "Installed"
     if plan.before is not None:
         done = f"Would update {plan.before} to" if dry_run else f"Updated {plan.before} to"
-    shared = f", {size_of(plan.linked)} shared with {plan.before or 'an older version'}" if plan.linked else ""
+    shared = (
+        f", {size_of(plan.linked)} shared with {plan.before or 'an older version'}"
+        if plan.linked
+        else ""
+    )
     return [f"{done} {name}: {plan.files} files, {size_of(plan.produced)} new{shared}."]
 
 
 def _install_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", metavar="FILE", nargs="+", help="a bundle; - reads one from standard input")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help="a bundle; - reads one from standard input"
+    )
     parser.add_argument("--form", metavar="FORM", default="tree", help="how it lies on disk: tree")
-    parser.add_argument("--trust-key", metavar="FINGERPRINT", help="trust this key for the app, on its first use here")
-    parser.add_argument("--insecure-unsigned", action="store_true", help="take a bundle that nobody signed")
-    parser.add_argument("--allow-downgrade", action="store_true", help="take a version older than one that was here")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be done, with exact bytes")
+    parser.add_argument(
+        "--trust-key",
+        metavar="FINGERPRINT",
+        help="trust this key for the app, on its first use here",
+    )
+    parser.add_argument(
+        "--insecure-unsigned", action="store_true", help="take a bundle that nobody signed"
+    )
+    parser.add_argument(
+        "--allow-downgrade", action="store_true", help="take a version older than one that was here"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only say what would be done, with exact bytes"
+    )
 
 
 def _rollback(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     switch = rollback(
-        RefPattern.parse(arguments.ref), host, to=arguments.to, dry_run=arguments.dry_run, report=out.report
+        RefPattern.parse(arguments.ref),
+        host,
+        to=arguments.to,
+        dry_run=arguments.dry_run,
+        report=out.report,
     )
     verb = "Would go" if arguments.dry_run else "Went"
     lines = [f"{verb} back to {switch.ref} {switch.after} from {switch.before}."]
@@ -78,7 +110,9 @@ def _rollback(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
 def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ref", metavar="REF", help="id, id//branch or id/arch/branch")
-    parser.add_argument("--to", metavar="V", help="an installed version; else the one that was active before")
+    parser.add_argument(
+        "--to", metavar="V", help="an installed version; else the one that was active before"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
 

@@ -18,7 +18,9 @@ def _verify(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
     recover_if_needed(host, out.report)
     patterns = tuple(RefPattern.parse(ref) for ref in arguments.refs)
-    results = verify(host, patterns, every_version=not arguments.active, fast=arguments.fast, report=out.report)
+    results = verify(
+        host, patterns, every_version=not arguments.active, fast=arguments.fast, report=out.report
+    )
     lines = []
     for item in results:
         state = f"{len(item.faults)} faults" if item.faults else "whole"
@@ -31,7 +33,11 @@ def _verify(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("refs", metavar="REF", nargs="*", help="only these apps")
     parser.add_argument("--active", action="store_true", help="only active versions")
-    parser.add_argument("--fast", action="store_true", help="take the kernel's fs-verity digests where files have them")
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="take the kernel's fs-verity digests where files have them",
+    )
 
 
 def _repair(arguments: argparse.Namespace, host: Host, out: Output) -> int:
@@ -41,30 +47,43 @@ def _repair(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     refs = [RefPattern.parse(item) for item in arguments.items if not os.path.exists(item)]
     if not bundles:
         raise UsageError("Give a bundle to repair from: `holdall repair --from FILE`.")
-    results = [item for path in bundles for item in repair(path, host, only=tuple(refs), report=out.report)]
+    results = [
+        item for path in bundles for item in repair(path, host, only=tuple(refs), report=out.report)
+    ]
     lines = [f"Repaired {item.ref} {item.version}: {', '.join(item.paths)}" for item in results]
     out.result([item._asdict() for item in results], lines or ["Nothing was damaged."])
     return 0
 
 
 def _repair_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("items", metavar="REF|FILE", nargs="*", help="only this app; or a bundle to repair from")
-    parser.add_argument("--from", dest="bundle", metavar="FILE", action="append", help="a bundle to repair from")
+    parser.add_argument(
+        "items", metavar="REF|FILE", nargs="*", help="only this app; or a bundle to repair from"
+    )
+    parser.add_argument(
+        "--from", dest="bundle", metavar="FILE", action="append", help="a bundle to repair from"
+    )
 
 
 def _gc(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    cleaned = cleanup.collect(host, keep=arguments.keep, dry_run=arguments.dry_run, report=out.report)
+    cleaned = cleanup.collect(
+        host, keep=arguments.keep, dry_run=arguments.dry_run, report=out.report
+    )
     verb = "Would remove" if arguments.dry_run else "Removed"
     lines = [f"{verb} {ref} {version}." for ref, version in cleaned.removed]
     if cleaned.waiting:
-        lines.append(f"{cleaned.waiting} removed versions still run; their space returns when they end.")
+        lines.append(
+            f"{cleaned.waiting} removed versions still run; their space returns when they end."
+        )
     out.result(cleaned._asdict(), lines or ["Nothing is left to free."])
     return 0
 
 
 def _gc_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--keep", metavar="N", type=_count, help="also remove old versions, all but the active one and N others of each app"
+        "--keep",
+        metavar="N",
+        type=_count,
+        help="also remove old versions, all but the active one and N others of each app",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
@@ -73,7 +92,9 @@ def _export(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     deployment = host.catalog.current(RefPattern.parse(arguments.ref))
     with writing(host.layout, wait=host.wait):
         paths = exporting.export(host, deployment.ref, out.report)
-    out.result({"ref": str(deployment.ref), "paths": paths}, paths or ["The app has nothing to show."])
+    out.result(
+        {"ref": str(deployment.ref), "paths": paths}, paths or ["The app has nothing to show."]
+    )
     return 0
 
 

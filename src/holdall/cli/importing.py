@@ -30,14 +30,26 @@ def _deb(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         permissions=tuple(arguments.permission),
     )
     plan = plan_deb(request)
-    packages = [{"name": item.name, "version": item.version, "size": item.size} for item in plan.packages]
-    value = {"packages": packages, "download": plan.download_bytes, "steps": plan.steps, "version": plan.version}
+    packages = [
+        {"name": item.name, "version": item.version, "size": item.size} for item in plan.packages
+    ]
+    value = {
+        "packages": packages,
+        "download": plan.download_bytes,
+        "steps": plan.steps,
+        "version": plan.version,
+    }
     if arguments.dry_run:
-        lines = [f"{item['name']} {item['version']}, {size_of(int(item['size']))}" for item in packages]
+        lines = [
+            f"{item['name']} {item['version']}, {size_of(int(item['size']))}" for item in packages
+        ]
         out.result(value, [*lines, f"{len(packages)} packages, {size_of(plan.download_bytes)}."])
         return 0
     target = import_deb(plan, _target(arguments), cache=_cache("deb"), report=_reporter(out))
-    out.result({**value, "path": str(target)}, [f"Made {target} of {len(packages)} packages; look through {target}/holdall.toml."])
+    out.result(
+        {**value, "path": str(target)},
+        [f"Made {target} of {len(packages)} packages; look through {target}/holdall.toml."],
+    )
     return 0
 
 
@@ -54,13 +66,18 @@ def _wheel(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         permissions=tuple(arguments.permission),
     )
     plan = plan_wheel(request)
-    wheels = [{"name": item.name, "version": item.version, "file": item.file_name} for item in plan.wheels]
+    wheels = [
+        {"name": item.name, "version": item.version, "file": item.file_name} for item in plan.wheels
+    ]
     value = {"id": plan.id, "wheels": wheels, "steps": plan.steps}
     if arguments.dry_run:
         out.result(value, [f"{item['name']} {item['version']}" for item in wheels])
         return 0
     target = import_wheel(plan, _target(arguments), cache=_cache("wheel"), report=_reporter(out))
-    out.result({**value, "path": str(target)}, [f"Made {target} of {len(wheels)} wheels; look through {target}/holdall.toml."])
+    out.result(
+        {**value, "path": str(target)},
+        [f"Made {target} of {len(wheels)} wheels; look through {target}/holdall.toml."],
+    )
     return 0
 
 
@@ -92,13 +109,25 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     _shared(deb, "PACKAGE")
     deb.add_argument("--kind", choices=("app", "runtime"), default="app", help="what to make (app)")
     deb.add_argument("--runtime", metavar="REF", help="the runtime the app runs on")
-    deb.add_argument("--runtime-dir", metavar="DIR", help="that runtime's source folder, or its installed files")
+    deb.add_argument(
+        "--runtime-dir", metavar="DIR", help="that runtime's source folder, or its installed files"
+    )
     deb.add_argument("--recommends", action="store_true", help="recommended packages too")
     deb.add_argument("--keep-docs", action="store_true", help="keep manual pages and documentation")
-    deb.add_argument("--no-base", action="store_true", help="a runtime without a shell and coreutils")
-    deb.add_argument("--without", metavar="PACKAGE", action="append", default=[], help="leave this package out; repeatable")
+    deb.add_argument(
+        "--no-base", action="store_true", help="a runtime without a shell and coreutils"
+    )
+    deb.add_argument(
+        "--without",
+        metavar="PACKAGE",
+        action="append",
+        default=[],
+        help="leave this package out; repeatable",
+    )
     deb.set_defaults(act=_deb)
-    wheel = table.add_parser("wheel", help="from the wheels of Python projects and all they depend on")
+    wheel = table.add_parser(
+        "wheel", help="from the wheels of Python projects and all they depend on"
+    )
     _shared(wheel, "NAME[==V]")
     wheel.add_argument("--no-deps", action="store_true", help="leave dependencies out")
     wheel.add_argument("--python", metavar="X.Y", help="the version of Python the app will run on")
@@ -107,12 +136,18 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _shared(parser: argparse.ArgumentParser, names: str) -> None:
     parser.add_argument("names", metavar=names, nargs="+")
-    parser.add_argument("-o", "--output", metavar="DIR", help="the source folder to make (the first name)")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", help="the source folder to make (the first name)"
+    )
     parser.add_argument("--id", help="the app's id")
     parser.add_argument("--branch", default="stable", help="the app's branch (stable)")
     parser.add_argument("--command", dest="with_command", metavar="CMD", help="what starts the app")
     parser.add_argument(
-        "--permission", metavar="NAME[=VALUE]", action="append", default=[], help="grant, or with no-NAME withhold; repeatable"
+        "--permission",
+        metavar="NAME[=VALUE]",
+        action="append",
+        default=[],
+        help="grant, or with no-NAME withhold; repeatable",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be fetched")
 

@@ -13,9 +13,16 @@ from holdall.trust.keyring import EVERYTHING
 def _generate(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     public, new = keys.generate(host)
     path = keys.key_path(host)
-    first = f"Made your signing key, {path}; keep it private." if new else f"Your signing key is there already: {path}."
+    first = (
+        f"Made your signing key, {path}; keep it private."
+        if new
+        else f"Your signing key is there already: {path}."
+    )
     value = {"fingerprint": public.fingerprint, "path": path, "new": new}
-    out.result(value, [first, f"Its fingerprint, for those who install what you sign: {public.fingerprint}"])
+    out.result(
+        value,
+        [first, f"Its fingerprint, for those who install what you sign: {public.fingerprint}"],
+    )
     return 0
 
 
@@ -53,7 +60,12 @@ def _export(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
 
 def _import(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    return _trusted(keys.trust(host, keys.read_public(arguments.file), tuple(arguments.app), name=arguments.name), out)
+    return _trusted(
+        keys.trust(
+            host, keys.read_public(arguments.file), tuple(arguments.app), name=arguments.name
+        ),
+        out,
+    )
 
 
 def _trust(arguments: argparse.Namespace, host: Host, out: Output) -> int:
@@ -85,16 +97,27 @@ def _trusted(key: keys.KnownKey, out: Output) -> int:
 
 def _revoke(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     whole = keys.revoke(host, arguments.fingerprint)
-    out.result({"fingerprint": whole}, [f"The key {whole} is never trusted again; what it signed stays installed."])
+    out.result(
+        {"fingerprint": whole},
+        [f"The key {whole} is never trusted again; what it signed stays installed."],
+    )
     return 0
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     table = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    table.add_parser("generate", help="make your signing key, once, and trust it in this store").set_defaults(act=_generate)
-    _own_or_named(table.add_parser("show", help="print the fingerprint of your signing key")).set_defaults(act=_show)
-    table.add_parser("list", help="list the keys this store trusts, and for what").set_defaults(act=_list)
-    export = _own_or_named(table.add_parser("export", help="print your public key, for others to import"))
+    table.add_parser(
+        "generate", help="make your signing key, once, and trust it in this store"
+    ).set_defaults(act=_generate)
+    _own_or_named(
+        table.add_parser("show", help="print the fingerprint of your signing key")
+    ).set_defaults(act=_show)
+    table.add_parser("list", help="list the keys this store trusts, and for what").set_defaults(
+        act=_list
+    )
+    export = _own_or_named(
+        table.add_parser("export", help="print your public key, for others to import")
+    )
     export.add_argument("-o", "--output", metavar="FILE", help="write it to FILE")
     export.set_defaults(act=_export)
     imported = table.add_parser("import", help="trust the public key in a file")
@@ -103,7 +126,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     imported.set_defaults(act=_import)
     trust = table.add_parser("trust", help="let a key sign for apps")
     trust.add_argument("key", metavar="FINGERPRINT|FILE")
-    trust.add_argument("--from", dest="bundle", metavar="BUNDLE", help="take the key from a bundle it signed")
+    trust.add_argument(
+        "--from", dest="bundle", metavar="BUNDLE", help="take the key from a bundle it signed"
+    )
     _grant(trust, default=None)
     trust.set_defaults(act=_trust)
     revoke = table.add_parser("revoke", help="trust a key never again")
@@ -113,13 +138,19 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _grant(parser: argparse.ArgumentParser, *, default: list[str] | None) -> None:
     parser.add_argument(
-        "--app", metavar="PATTERN", action="append", default=default, help="an app id, org.example.*, or * for everything"
+        "--app",
+        metavar="PATTERN",
+        action="append",
+        default=default,
+        help="an app id, org.example.*, or * for everything",
     )
     parser.add_argument("--name", metavar="TEXT", default="", help="whose key it is, for listings")
 
 
 def _own_or_named(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("fingerprint", metavar="FINGERPRINT", nargs="?", help="a key of this store; else your own")
+    parser.add_argument(
+        "fingerprint", metavar="FINGERPRINT", nargs="?", help="a key of this store; else your own"
+    )
     return parser
 
 

@@ -14,8 +14,19 @@ def _list(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     recover_if_needed(host, out.report)
     rows = [item._asdict() for item in listing.listing(host) if arguments.kind in {None, item.kind}]
     shown = [{**row, "size": size_of(row["size"])} for row in rows]
-    columns = {"ref": "REF", "version": "VERSION", "kind": "KIND", "versions": "VERSIONS", "size": "SIZE", "summary": "SUMMARY"}
-    out.table(rows if out.json else shown, columns, empty="Nothing is installed; `holdall install FILE` installs a bundle.")
+    columns = {
+        "ref": "REF",
+        "version": "VERSION",
+        "kind": "KIND",
+        "versions": "VERSIONS",
+        "size": "SIZE",
+        "summary": "SUMMARY",
+    }
+    out.table(
+        rows if out.json else shown,
+        columns,
+        empty="Nothing is installed; `holdall install FILE` installs a bundle.",
+    )
     return 0
 
 
@@ -33,12 +44,18 @@ def _info_lines(facts: dict[str, object]) -> list[str]:
     import time
 
     shown = dict(facts)
-    shown["installed"] = time.strftime("%Y-%m-%d %H:%M", time.localtime(int(str(facts["installed"]))))
+    shown["installed"] = time.strftime(
+        "%Y-%m-%d %H:%M", time.localtime(int(str(facts["installed"])))
+    )
     shown["size"] = size_of(int(str(facts["size"])))
     lines = []
     for name, value in shown.items():
         if isinstance(value, dict):
-            lines += [f"{name}:", *(f"  {key}: {_plain(item)}" for key, item in value.items())] if value else []
+            lines += (
+                [f"{name}:", *(f"  {key}: {_plain(item)}" for key, item in value.items())]
+                if value
+                else []
+            )
         elif value not in ("", [], None):
             lines.append(f"{name}: {_plain(value)}")
     return lines
@@ -52,7 +69,9 @@ def _plain(value: object) -> str:
 
 def _ref_and_version(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ref", metavar="REF", help="id, id//branch or id/arch/branch")
-    parser.add_argument("--version", metavar="V", help="an installed version other than the active one")
+    parser.add_argument(
+        "--version", metavar="V", help="an installed version other than the active one"
+    )
 
 
 def _history(arguments: argparse.Namespace, host: Host, out: Output) -> int:
@@ -90,7 +109,10 @@ def _du(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     if arguments.ref:
         wanted = host.catalog.resolve(RefPattern.parse(arguments.ref))
         rows = [row for row in rows if row["ref"] == str(wanted)]
-    shown = [{**row, "apparent": size_of(row["apparent"]), "unique": size_of(row["unique"])} for row in rows]
+    shown = [
+        {**row, "apparent": size_of(row["apparent"]), "unique": size_of(row["unique"])}
+        for row in rows
+    ]
     columns = {"ref": "REF", "versions": "VERSIONS", "apparent": "APPARENT", "unique": "ON DISK"}
     out.table(rows if out.json else shown, columns, empty="Nothing is installed.")
     return 0

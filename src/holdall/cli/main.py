@@ -120,16 +120,27 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, Row]:
     return arguments, row
 
 
-def _outer() -> "tuple[argparse.ArgumentParser, argparse._SubParsersAction[argparse.ArgumentParser]]":
-    parser = _Parser(prog="holdall", description="One signed bundle, every installed form.", allow_abbrev=False)
+def _outer() -> (
+    "tuple[argparse.ArgumentParser, argparse._SubParsersAction[argparse.ArgumentParser]]"
+):
+    parser = _Parser(
+        prog="holdall", description="One signed bundle, every installed form.", allow_abbrev=False
+    )
     parser.add_argument("--version", action="version", version=f"holdall {__version__}")
     _shared(parser, None)
     table = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     return parser, table
 
 
-def _add(table: "argparse._SubParsersAction[argparse.ArgumentParser]", row: Row) -> argparse.ArgumentParser:
-    child = table.add_parser(row.name, help=row.summary, description=f"{row.summary[:1].upper()}{row.summary[1:]}.", allow_abbrev=False)
+def _add(
+    table: "argparse._SubParsersAction[argparse.ArgumentParser]", row: Row
+) -> argparse.ArgumentParser:
+    child = table.add_parser(
+        row.name,
+        help=row.summary,
+        description=f"{row.summary[:1].upper()}{row.summary[1:]}.",
+        allow_abbrev=False,
+    )
     _shared(child, argparse.SUPPRESS)
     return child
 
@@ -138,11 +149,18 @@ def _shared(parser: argparse.ArgumentParser, default: str | None) -> None:
     """The options every command takes, before or after its name."""
     where = parser.add_mutually_exclusive_group()
     false = default or False
-    where.add_argument("--user", action="store_true", default=false, help="use the user's own store (the default)")
-    where.add_argument("--system", action="store_true", default=false, help="use the machine's store")
+    where.add_argument(
+        "--user", action="store_true", default=false, help="use the user's own store (the default)"
+    )
+    where.add_argument(
+        "--system", action="store_true", default=false, help="use the machine's store"
+    )
     where.add_argument("--root", metavar="DIR", default=default, help="use a store under DIR")
     parser.add_argument(
-        "--export-to", metavar="DIR", default=default, help="with --root: show apps below DIR, in share/ and bin/"
+        "--export-to",
+        metavar="DIR",
+        default=default,
+        help="with --root: show apps below DIR, in share/ and bin/",
     )
     parser.add_argument("--json", action="store_true", default=false, help="print JSON")
     parser.add_argument(

@@ -30,7 +30,9 @@ class Output:
             for line in lines:
                 print(safe(line))
 
-    def table(self, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, empty: str) -> None:
+    def table(
+        self, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, empty: str
+    ) -> None:
         """Rows as JSON objects, or as a table of the columns (key to heading); `empty` is said when there are none."""
         self.result(list(rows), _aligned(rows, columns) if rows else [empty])
 
@@ -54,7 +56,13 @@ class Output:
         if self.json:
             import json
 
-            failure = {"error": {"kind": type(error).__name__, "message": str(error), "code": error.exit_code}}
+            failure = {
+                "error": {
+                    "kind": type(error).__name__,
+                    "message": str(error),
+                    "code": error.exit_code,
+                }
+            }
             print(json.dumps(failure, ensure_ascii=False), file=sys.stderr)
         else:
             print(f"holdall: {safe(str(error))}", file=sys.stderr)
@@ -64,7 +72,9 @@ class Output:
         if self._progress is None or self._progress.text != event.text:
             self.end_progress()
             interactive = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-            self._progress = _Bar(event.text) if interactive else _Lines(event.text, quiet=self.json)
+            self._progress = (
+                _Bar(event.text) if interactive else _Lines(event.text, quiet=self.json)
+            )
         self._progress.show(event.done, event.total)
 
 
@@ -118,11 +128,24 @@ class _Bar(_Progress):
 
     def _start(self, total: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+        )
         # no thread: forks would inherit its locks
-        self._bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
+        self._bar = Progress(
+            *columns, console=Console(stderr=True), auto_refresh=False, transient=True
+        )
         self._bar.start()
         self._task = self._bar.add_task(safe(self.text), total=total)
 
@@ -153,8 +176,15 @@ def asker(out: Output) -> Callable[[str, str], bool]:
         if out.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
             return False
         out.end_progress()
-        print(f"{safe(app_id)} is signed by a key that is new here:\n  {fingerprint}", file=sys.stderr)
-        print("Compare it with what the publisher says. Trust it for this app? [y/N] ", end="", file=sys.stderr, flush=True)
+        print(
+            f"{safe(app_id)} is signed by a key that is new here:\n  {fingerprint}", file=sys.stderr
+        )
+        print(
+            "Compare it with what the publisher says. Trust it for this app? [y/N] ",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     return ask
@@ -163,4 +193,7 @@ def asker(out: Output) -> Callable[[str, str], bool]:
 def _aligned(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> list[str]:
     cells = [list(columns.values()), *([safe(str(row[key])) for key in columns] for row in rows)]
     widths = [max(len(line[at]) for line in cells) for at in range(len(columns))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]

@@ -45,14 +45,18 @@ def _init(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         write_atomic(f"{folder}/files/bin/hello", _PROGRAM.encode(), mode=0o755)
     out.result(
         {"path": folder, "id": app_id},
-        [f"Wrote {folder}/holdall.toml; put the app under {folder}/files and run `holdall build {folder} -o FILE`."],
+        [
+            f"Wrote {folder}/holdall.toml; put the app under {folder}/files and run `holdall build {folder} -o FILE`."
+        ],
     )
     return 0
 
 
 def _init_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR")
-    parser.add_argument("--id", default="org.example.Hello", help="the app's id, a reversed domain name")
+    parser.add_argument(
+        "--id", default="org.example.Hello", help="the app's id, a reversed domain name"
+    )
 
 
 def _build(arguments: argparse.Namespace, host: Host, out: Output) -> int:
@@ -71,9 +75,18 @@ def _build(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         line = f"Would pack {planned.ref} {planned.version}: {planned.files} files, {size_of(planned.size)}."
         out.result({**planned._asdict(), "ref": str(planned.ref)}, [line])
         return 0
-    keys = () if arguments.unsigned else tuple(signing_key(host, path) for path in arguments.key or [None])
+    keys = (
+        ()
+        if arguments.unsigned
+        else tuple(signing_key(host, path) for path in arguments.key or [None])
+    )
     if not keys:
-        out.report(Event("WARNING: nobody signs this bundle; it installs only with --insecure-unsigned.", loud=True))
+        out.report(
+            Event(
+                "WARNING: nobody signs this bundle; it installs only with --insecure-unsigned.",
+                loud=True,
+            )
+        )
     output = arguments.output or _default_name(arguments.directory)
     built = build(arguments.directory, output, keys=keys, options=options, report=out.report)
     manifest = built.release.manifest
@@ -100,16 +113,37 @@ def _default_name(folder: str) -> str:
 
 def _build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", help="a folder with holdall.toml and files/")
-    parser.add_argument("-o", "--output", metavar="FILE", help="the bundle to write (ID-VERSION.holdall)")
-    parser.add_argument("--key", metavar="FILE", action="append", help="sign with this key instead of your own; repeatable")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="the bundle to write (ID-VERSION.holdall)"
+    )
+    parser.add_argument(
+        "--key",
+        metavar="FILE",
+        action="append",
+        help="sign with this key instead of your own; repeatable",
+    )
     parser.add_argument("--unsigned", action="store_true", help="do not sign")
     parser.add_argument(
-        "--frame-size", metavar="BYTES", type=_size, help="cut into frames of at most this many bytes, such as 256K: small for random access"
+        "--frame-size",
+        metavar="BYTES",
+        type=_size,
+        help="cut into frames of at most this many bytes, such as 256K: small for random access",
     )
-    parser.add_argument("--level", metavar="N", type=_level, default=19, help="zstd level, 1 to 22 (19)")
-    parser.add_argument("--serial", metavar="N", type=int, help="a number that only grows, over the order of versions")
-    parser.add_argument("--created", metavar="TIME", type=_time, help="when it was made, as 2026-01-31T12:00:00Z")
-    parser.add_argument("--expires", metavar="TIME", type=_time, help="when it stops being accepted")
+    parser.add_argument(
+        "--level", metavar="N", type=_level, default=19, help="zstd level, 1 to 22 (19)"
+    )
+    parser.add_argument(
+        "--serial",
+        metavar="N",
+        type=int,
+        help="a number that only grows, over the order of versions",
+    )
+    parser.add_argument(
+        "--created", metavar="TIME", type=_time, help="when it was made, as 2026-01-31T12:00:00Z"
+    )
+    parser.add_argument(
+        "--expires", metavar="TIME", type=_time, help="when it stops being accepted"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be packed")
 
 
@@ -123,7 +157,9 @@ def _inspect(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         f"release {facts['release']}",
         *([f"signed by {key}" for key in facts["signed_by"]] or ["NOT SIGNED"]),
         f"{facts['files']} files, {size_of(facts['size'])}; the bundle has {size_of(facts['bundle'])} in {facts['frames']} frames",
-        f"runs {_words(manifest.get('command', ''))} on {manifest.get('runtime', 'host')}" if manifest["kind"] == "app" else "a runtime",
+        f"runs {_words(manifest.get('command', ''))} on {manifest.get('runtime', 'host')}"
+        if manifest["kind"] == "app"
+        else "a runtime",
         f"may use: {_permissions(manifest.get('permissions', {}))}",
     ]
     lines += [f"{name}: {text}" for name, text in manifest.get("about", {}).items() if text]
@@ -172,7 +208,9 @@ def _time(text: str) -> str:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-01-31T12:00:00Z") from error
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time such as 2026-01-31T12:00:00Z"
+        ) from error
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
 

@@ -34,7 +34,9 @@ def _remove_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--version", metavar="V", help="only this version")
     which.add_argument("--all", action="store_true", help="every version (the default)")
     parser.add_argument("--data", action="store_true", help="also what the app has stored for you")
-    parser.add_argument("--force", action="store_true", help="remove a runtime although apps need it")
+    parser.add_argument(
+        "--force", action="store_true", help="remove a runtime although apps need it"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
 

@@ -18,23 +18,39 @@ def _run(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     if arguments.version:
         deployment = host.catalog.version(deployment.ref, arguments.version)
     if not os.path.exists(f"{deployment.path}/launch"):
-        raise UsageError(f"{deployment.ref} is a runtime; apps run on it, it does not run by itself.")
+        raise UsageError(
+            f"{deployment.ref} is a runtime; apps run on it, it does not run by itself."
+        )
     rest = [*arguments.arguments, *arguments.rest]
     command = arguments.with_command or ""
     if arguments.dry_run:
         from shlex import join
 
         commands = described(deployment.path, rest, os.environ, command=command)
-        out.result({"ref": str(deployment.ref), "commands": commands}, [join(argv) for argv in commands])
+        out.result(
+            {"ref": str(deployment.ref), "commands": commands}, [join(argv) for argv in commands]
+        )
         return 0
     start(deployment.path, rest, os.environ, command=command)
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ref", metavar="REF", help="id, id//branch or id/arch/branch")
-    parser.add_argument("arguments", metavar="ARG", nargs="*", help="passed to the app; after -- even those with dashes")
-    parser.add_argument("--command", dest="with_command", metavar="CMD", help="run this program of the sandbox instead")
-    parser.add_argument("--version", metavar="V", help="an installed version other than the active one")
+    parser.add_argument(
+        "arguments",
+        metavar="ARG",
+        nargs="*",
+        help="passed to the app; after -- even those with dashes",
+    )
+    parser.add_argument(
+        "--command",
+        dest="with_command",
+        metavar="CMD",
+        help="run this program of the sandbox instead",
+    )
+    parser.add_argument(
+        "--version", metavar="V", help="an installed version other than the active one"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only print what would be run")
 
 

@@ -53,9 +53,14 @@ def read_preamble(stream: BinaryIO) -> Preamble:
     return Preamble(head, *bodies)
 
 
-def open_preamble(preamble: Preamble, *, tree_sha256: str, index_sha256: str, tree_digest: bytes) -> Opened:
+def open_preamble(
+    preamble: Preamble, *, tree_sha256: str, index_sha256: str, tree_digest: bytes
+) -> Opened:
     """Decode tree and index, each only when it is what the release names; raises CorruptError."""
-    if sha256(preamble.tree).hexdigest() != tree_sha256 or sha256(preamble.index).hexdigest() != index_sha256:
+    if (
+        sha256(preamble.tree).hexdigest() != tree_sha256
+        or sha256(preamble.index).hexdigest() != index_sha256
+    ):
         raise CorruptError("The bundle's tree or index is not the one its signed release names.")
     tree_bytes = _sized(preamble.tree, layout.MAX_TREE)
     if trees.tree_digest(tree_bytes).raw != tree_digest:
@@ -86,7 +91,9 @@ class BundleSource:
     frames are copied to as they arrive; each is given back to the file system once it was used.
     """
 
-    def __init__(self, opened: Opened, fd: int, first_frame: int, *, stream: BinaryIO | None = None) -> None:
+    def __init__(
+        self, opened: Opened, fd: int, first_frame: int, *, stream: BinaryIO | None = None
+    ) -> None:
         self._fd = fd
         self._first = first_frame
         self._stream = stream
@@ -110,7 +117,9 @@ class BundleSource:
             step = len(places) or 1 if self._stream else _FILES_A_PART
             for at in range(0, len(places), step):
                 part = places[at : at + step]
-                batches.append(Batch(len(self._parts), sum(place.size for place in part), len(part)))
+                batches.append(
+                    Batch(len(self._parts), sum(place.size for place in part), len(part))
+                )
                 self._parts.append(_Part(number, tuple(part)))
         if self._stream is None:
             batches.sort(key=lambda batch: -(batch.size + batch.count * _FILE_COST))
@@ -210,7 +219,9 @@ def _check_frame(frame: Frame, stored: bytes) -> None:
     if len(stored) != frame.stored:
         raise CorruptError("The bundle is cut short.")
     if sha256(stored).digest() != frame.sha256:
-        raise CorruptError(f"The bundle's frame at {frame.offset} is not what the publisher signed.")
+        raise CorruptError(
+            f"The bundle's frame at {frame.offset} is not what the publisher signed."
+        )
 
 
 def _exactly(stream: BinaryIO, size: int) -> bytes:

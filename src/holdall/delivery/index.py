@@ -88,14 +88,24 @@ def parse(data: bytes, sizes: list[int]) -> Index:
         wire = msgspec.msgpack.decode(data, type=_Wire)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise CorruptError("The bundle's index cannot be read.") from error
-    if wire.format != FORMAT or not _frames_fit(wire) or sorted(wire.order) != list(range(len(sizes))):
+    if (
+        wire.format != FORMAT
+        or not _frames_fit(wire)
+        or sorted(wire.order) != list(range(len(sizes)))
+    ):
         raise CorruptError("The bundle's index does not fit its tree.")
     if len(wire.skips) != len(wire.order) or any(not 0 <= skip < 2**32 for skip in wire.skips):
         raise CorruptError("The bundle's index has contents at impossible places.")
     offsets = [0, *accumulate(wire.stored)]
     starts = [0, *accumulate(wire.raw)]
     frames = tuple(
-        Frame(offsets[at], wire.stored[at], starts[at], wire.raw[at], wire.sha256[32 * at : 32 * at + 32])
+        Frame(
+            offsets[at],
+            wire.stored[at],
+            starts[at],
+            wire.raw[at],
+            wire.sha256[32 * at : 32 * at + 32],
+        )
         for at in range(len(wire.raw))
     )
     places, end = [], 0

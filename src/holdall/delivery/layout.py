@@ -51,18 +51,47 @@ class Head(NamedTuple):
 def encode_head(head: Head) -> bytes:
     """The first `HEAD_SIZE` bytes of the file."""
     return _FRAME.pack(SKIPPABLE, _HEAD.size) + _HEAD.pack(
-        MAGIC, FORMAT, head.compatible, head.read_only, head.incompatible, head.envelope, head.tree, head.index, head.content
+        MAGIC,
+        FORMAT,
+        head.compatible,
+        head.read_only,
+        head.incompatible,
+        head.envelope,
+        head.tree,
+        head.index,
+        head.content,
     )
 
 
 def parse_head(data: bytes) -> Head:
     """Read the head; raises CorruptError when it is no bundle, too new, or asks for more than the limits."""
-    if len(data) < HEAD_SIZE or data[:8] != _FRAME.pack(SKIPPABLE, _HEAD.size) or data[8:16] != MAGIC:
+    if (
+        len(data) < HEAD_SIZE
+        or data[:8] != _FRAME.pack(SKIPPABLE, _HEAD.size)
+        or data[8:16] != MAGIC
+    ):
         raise CorruptError("This is not a holdall bundle.")
-    _, version, compatible, read_only, incompatible, envelope_size, tree_size, index_size, content = _HEAD.unpack_from(data, 8)
+    (
+        _,
+        version,
+        compatible,
+        read_only,
+        incompatible,
+        envelope_size,
+        tree_size,
+        index_size,
+        content,
+    ) = _HEAD.unpack_from(data, 8)
     if version != FORMAT or incompatible:
-        raise CorruptError(f"The bundle has format {version} with flags {incompatible:#x}, newer than this holdall reads.")
-    if envelope_size > MAX_ENVELOPE or tree_size > MAX_TREE or index_size > MAX_INDEX or content >= 2**62:
+        raise CorruptError(
+            f"The bundle has format {version} with flags {incompatible:#x}, newer than this holdall reads."
+        )
+    if (
+        envelope_size > MAX_ENVELOPE
+        or tree_size > MAX_TREE
+        or index_size > MAX_INDEX
+        or content >= 2**62
+    ):
         raise CorruptError("The bundle's head asks for more memory than a bundle may need.")
     return Head(envelope_size, tree_size, index_size, content, compatible, read_only, incompatible)
 
@@ -74,7 +103,10 @@ def section(number: int, data: bytes) -> bytes:
 
 def section_body(number: int, length: int, data: bytes) -> bytes:
     """What a skippable frame holds; raises CorruptError when it is not the frame the head announced."""
-    if data[: _FRAME.size] != _FRAME.pack(SKIPPABLE + number, length) or len(data) != _FRAME.size + length:
+    if (
+        data[: _FRAME.size] != _FRAME.pack(SKIPPABLE + number, length)
+        or len(data) != _FRAME.size + length
+    ):
         raise CorruptError("The bundle is cut short or its sections do not fit its head.")
     return data[_FRAME.size :]
 

@@ -17,7 +17,9 @@ from holdall.errors import UsageError
 from holdall.model.tree import File, Tree
 
 FRAME_SIZE = 16 * 2**20
-_SMALL = 32 * 2**10  # frames of files smaller than this on average hold twice as much, since they gain most from it
+_SMALL = (
+    32 * 2**10
+)  # frames of files smaller than this on average hold twice as much, since they gain most from it
 MIN_FRAME = 64 * 2**10
 LEVEL = 19
 
@@ -46,7 +48,9 @@ def pack(
     `report` gets the raw bytes of each frame written, which add up to `stream_size(tree)`.
     """
     if frame_size is not None and not MIN_FRAME <= frame_size <= MAX_FRAME:
-        raise UsageError(f"A frame holds between {MIN_FRAME} and {MAX_FRAME} bytes, not {frame_size}.")
+        raise UsageError(
+            f"A frame holds between {MIN_FRAME} and {MAX_FRAME} bytes, not {frame_size}."
+        )
     places: list[Place] = []
     frames: list[tuple[int, int, bytes]] = []
     pending: deque[tuple[int, Future[bytes]]] = deque()
@@ -111,12 +115,16 @@ def _content_sizes(tree: Tree) -> list[int]:
     return list({(file.digest, file.executable): file.size for file in tree.files}.values())
 
 
-def _slices(members: Iterator[_Member], places: list[Place], frame_size: int | None) -> Iterator[bytes]:
+def _slices(
+    members: Iterator[_Member], places: list[Place], frame_size: int | None
+) -> Iterator[bytes]:
     """Cut the stream into frames: whole members while they fit; one longer than a frame starts one and is cut."""
     buffer, position, count = bytearray(), 0, 0
     for member in members:
         whole = len(member.header) + member.size + len(padding(member.size))
-        limit = frame_size or (2 * FRAME_SIZE if len(buffer) + whole < (count + 1) * _SMALL else FRAME_SIZE)
+        limit = frame_size or (
+            2 * FRAME_SIZE if len(buffer) + whole < (count + 1) * _SMALL else FRAME_SIZE
+        )
         if buffer and len(buffer) + whole > limit:
             yield bytes(buffer)
             position += len(buffer)
@@ -135,7 +143,9 @@ def _slices(members: Iterator[_Member], places: list[Place], frame_size: int | N
                 position += limit
                 del buffer[:limit]
         if taken != member.size:
-            raise UsageError("A file changed while it was packed; build again when nothing writes to the folder.")
+            raise UsageError(
+                "A file changed while it was packed; build again when nothing writes to the folder."
+            )
         buffer += padding(member.size)
     if buffer:
         yield bytes(buffer)

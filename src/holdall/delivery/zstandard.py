@@ -33,7 +33,9 @@ def decompress(frame: bytes | memoryview, size: int) -> bytes:
 
 def decompress_pieces(frame: bytes | memoryview, size: int) -> Iterator[bytes]:
     """The same in pieces of at most 1 MiB; what came before an error was already given."""
-    decoder = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _MAX_WINDOW})
+    decoder = zstd.ZstdDecompressor(
+        options={zstd.DecompressionParameter.window_log_max: _MAX_WINDOW}
+    )
     done = 0
     try:
         while not decoder.eof:

@@ -59,7 +59,11 @@ def plan(tree: Tree, seed: Seed | None, *, reuse: bool = True) -> Layup:
     wanted: dict[tuple[bytes, bool], list[File]] = {}
     for file in tree.files:
         wanted.setdefault((file.digest, file.executable), []).append(file)
-    held = {(file.digest, file.executable): file.path for file in seed.tree.files} if seed and reuse else {}
+    held = (
+        {(file.digest, file.executable): file.path for file in seed.tree.files}
+        if seed and reuse
+        else {}
+    )
     linked, fresh = [], {}
     for key, files in wanted.items():
         if key in held:
@@ -191,7 +195,13 @@ class _Workshop:
                         folder_of = file.path.rpartition("/")[0]
                         if folder_of not in folders:
                             self._make_folder(folder_of)
-                        link(held, file.path, src_dir_fd=folder, dst_dir_fd=root, follow_symlinks=False)
+                        link(
+                            held,
+                            file.path,
+                            src_dir_fd=folder,
+                            dst_dir_fd=root,
+                            follow_symlinks=False,
+                        )
                 except OSError as error:
                     if error.errno not in _NO_LINK:
                         raise
@@ -208,7 +218,9 @@ class _Workshop:
         fd = os.open(first.path, _CREATE, _mode(first), dir_fd=self._root)
         try:
             if _pour(fd, pieces, first.size) != digest:
-                raise CorruptError(f"The content of {first.path!r} does not have the digest its release names.")
+                raise CorruptError(
+                    f"The content of {first.path!r} does not have the digest its release names."
+                )
         finally:
             os.close(fd)
         made = {first.executable: first}

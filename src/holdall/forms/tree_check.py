@@ -45,11 +45,17 @@ def inspect(
     doubtful: list[int] = []
     crew.share_out(range(len(spans)), len(spans), perform, report=told)
     for task in doubtful:
-        faults += [(file.path, "its content was changed") for file in spans[task] if not _is_sound(files, file, fast=fast)]
+        faults += [
+            (file.path, "its content was changed")
+            for file in spans[task]
+            if not _is_sound(files, file, fast=fast)
+        ]
     return sorted(faults)
 
 
-def mend(tree: Tree, files: str, faults: Sequence[str], source: ContentSource, scratch: str) -> list[str]:
+def mend(
+    tree: Tree, files: str, faults: Sequence[str], source: ContentSource, scratch: str
+) -> list[str]:
     """Bring the paths in `faults` to what `tree` says; contents come from `source` by way of the new folder `scratch`.
 
     Returns the paths whose contents the source does not have; they stay as they are.

@@ -61,9 +61,13 @@ def arriving(path: str) -> Iterator[Arrival]:
     except FileNotFoundError as error:
         raise NotFoundError(f"There is no bundle {path}.") from error
     except IsADirectoryError as error:
-        raise UsageError(f"{path} is a folder; `holdall build {path} -o FILE` makes a bundle of it.") from error
+        raise UsageError(
+            f"{path} is a folder; `holdall build {path} -o FILE` makes a bundle of it."
+        ) from error
     except OSError as error:
-        raise DeniedError(f"The bundle {path} cannot be opened: {(error.strerror or '').lower()}.") from error
+        raise DeniedError(
+            f"The bundle {path} cannot be opened: {(error.strerror or '').lower()}."
+        ) from error
     with stream:
         seekable = stream.seekable()
         with plain_errors(f"{path} cannot be read"):

@@ -88,7 +88,9 @@ def plan(folder: str, options: BuildOptions = BuildOptions()) -> BuildPlan:
         scanned = scan(f"{folder}/files")
         manifest = _complete(manifest, scanned, options)
         tree = scanned.tree
-        return BuildPlan(manifest.ref, manifest.version, len(tree.files), tree.size, packing.stream_size(tree))
+        return BuildPlan(
+            manifest.ref, manifest.version, len(tree.files), tree.size, packing.stream_size(tree)
+        )
 
 
 def read_source(folder: str) -> Manifest:
@@ -97,7 +99,9 @@ def read_source(folder: str) -> Manifest:
         with open(f"{folder}/holdall.toml", encoding="utf-8") as file:
             manifest = manifests.parse_toml(file.read())
     except FileNotFoundError as error:
-        raise NotFoundError(f"{folder} has no holdall.toml; `holdall init {folder}` writes one.") from error
+        raise NotFoundError(
+            f"{folder} has no holdall.toml; `holdall init {folder}` writes one."
+        ) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{folder}/holdall.toml is not UTF-8 text.") from error
     if not os.path.isdir(f"{folder}/files"):
@@ -122,7 +126,12 @@ def _complete(manifest: Manifest, scanned: Scan, options: BuildOptions) -> Manif
 
 
 def _write(
-    manifest: Manifest, scanned: Scan, out: str, keys: tuple[SigningKey, ...], options: BuildOptions, report: Report
+    manifest: Manifest,
+    scanned: Scan,
+    out: str,
+    keys: tuple[SigningKey, ...],
+    options: BuildOptions,
+    report: Report,
 ) -> Built:
     tree = scanned.tree
     with tempfile.TemporaryFile(dir=os.path.dirname(out)) as frames:
@@ -156,8 +165,7 @@ def _write(
         try:
             with open(beside, "xb") as file:
                 file.write(encode_head(head))
-                for number, data in enumerate((envelope, tree_section, index_section), start=1):
-                    file.write(section(number, data))
+                file.writelines(section(number, data) for number, data in enumerate((envelope, tree_section, index_section), start=1))
                 shutil.copyfileobj(frames, file, 2**20)
             os.rename(beside, out)
         finally:
@@ -168,7 +176,12 @@ def _write(
 
 
 def _release(
-    manifest: Manifest, tree: Tree, tree_bytes: bytes, tree_section: bytes, index_section: bytes, options: BuildOptions
+    manifest: Manifest,
+    tree: Tree,
+    tree_bytes: bytes,
+    tree_section: bytes,
+    index_section: bytes,
+    options: BuildOptions,
 ) -> Release:
     return Release(
         format=releases.FORMAT,
@@ -176,7 +189,9 @@ def _release(
         tree=str(trees.tree_digest(tree_bytes)),
         size=tree.size,
         entries=len(tree.entries),
-        packing=Packing(tree=sha256(tree_section).hexdigest(), index=sha256(index_section).hexdigest()),
+        packing=Packing(
+            tree=sha256(tree_section).hexdigest(), index=sha256(index_section).hexdigest()
+        ),
         created=options.created or manifest.created or _source_date(),
         expires=options.expires,
     )

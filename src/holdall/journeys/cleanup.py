@@ -16,18 +16,27 @@ class Cleaned(NamedTuple):
     waiting: int
 
 
-def collect(host: Host, *, keep: int | None = None, dry_run: bool = False, report: Report = silent) -> Cleaned:
+def collect(
+    host: Host, *, keep: int | None = None, dry_run: bool = False, report: Report = silent
+) -> Cleaned:
     """Free all that is not wanted. With `keep`, also the versions of each ref beyond the active one and the `keep` newest others."""
     if dry_run:
         old = _old(host, keep)
-        return Cleaned(tuple((str(item.ref), version_of(item)) for item in old), len(waiting(host.layout)))
+        return Cleaned(
+            tuple((str(item.ref), version_of(item)) for item in old), len(waiting(host.layout))
+        )
     with writing(host.layout, wait=host.wait) as writer:
         recover(host, writer, report)
         old = _old(host, keep)
         removed = tuple((str(item.ref), version_of(item)) for item in old)
         for item in old:
             active = host.catalog.active(item.ref)
-            note = change("remove", active=active.digest if active else None, discard=(item.digest,), show=False)
+            note = change(
+                "remove",
+                active=active.digest if active else None,
+                discard=(item.digest,),
+                show=False,
+            )
             writer.note(item.ref, note)
             finish(host, writer, item.ref, note, report)
         return Cleaned(removed, sweep(host.layout))

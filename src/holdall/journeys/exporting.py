@@ -47,7 +47,8 @@ def export(host: Host, ref: Ref, report: Report = silent) -> tuple[str, ...]:
     active = host.catalog.active(ref)
     reconcile(host, ref, report)
     return tuple(
-        f"{places.data if file.root == 'data' else places.commands}/{file.path}" for file in _wanted(host, active)
+        f"{places.data if file.root == 'data' else places.commands}/{file.path}"
+        for file in _wanted(host, active)
     )
 
 
@@ -56,7 +57,9 @@ def unexport(host: Host, ref: Ref, report: Report = silent) -> None:
     from holdall.desktop.presence import ExportTarget, apply
 
     places = _places(host)
-    for warning in apply(ExportTarget(places.data, places.commands), host.layout.export_record(ref.id), ()).warnings:
+    for warning in apply(
+        ExportTarget(places.data, places.commands), host.layout.export_record(ref.id), ()
+    ).warnings:
         report(Event(warning, loud=True))
 
 
@@ -75,7 +78,9 @@ def reader(deployment_files: str, digests: dict[str, bytes]) -> Read:
         finally:
             os.close(root)
         if digest_of(data) != digests[path]:
-            raise CorruptError(f"The installed file {path} was changed; `holdall verify` shows what else was.")
+            raise CorruptError(
+                f"The installed file {path} was changed; `holdall verify` shows what else was."
+            )
         return data
 
     return read
@@ -113,5 +118,7 @@ def _another(host: Host, ref: Ref) -> Deployment | None:
 
 def _places(host: Host) -> Places:
     if host.places is None:
-        raise UnsupportedError("A store given by --root shows nothing on the host; add --export-to DIR.")
+        raise UnsupportedError(
+            "A store given by --root shows nothing on the host; add --export-to DIR."
+        )
     return host.places

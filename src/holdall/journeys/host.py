@@ -57,7 +57,9 @@ def silent(event: Event) -> None:
 def user_host(*, wait: float = 0.0) -> Host:
     """The user's own store; exports go to the user's XDG data folder and ~/.local/bin."""
     root = default_root()
-    return Host(Layout(root), Places(os.path.dirname(root), f"{os.path.expanduser('~')}/.local/bin"), wait)
+    return Host(
+        Layout(root), Places(os.path.dirname(root), f"{os.path.expanduser('~')}/.local/bin"), wait
+    )
 
 
 def system_host(*, wait: float = 0.0) -> Host:
@@ -67,6 +69,10 @@ def system_host(*, wait: float = 0.0) -> Host:
 
 def root_host(root: str, *, export_to: str | None = None, wait: float = 0.0) -> Host:
     """A store under any folder, which exports nothing unless told where to."""
-    places = Places(f"{os.path.abspath(export_to)}/share", f"{os.path.abspath(export_to)}/bin") if export_to else None
+    places = (
+        Places(f"{os.path.abspath(export_to)}/share", f"{os.path.abspath(export_to)}/bin")
+        if export_to
+        else None
+    )
     root = os.path.abspath(root)
     return Host(Layout(root), places, wait, f"{root}/data")

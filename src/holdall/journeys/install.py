@@ -60,7 +60,10 @@ def install(
         if dry_run:
             accept(arrival.signed, host.layout, choice, report)
             return _plan(host, arrival, arrival.open(), only_update=only_update)[0]
-        with plain_errors(f"{path} cannot be installed"), writing(host.layout, wait=host.wait) as writer:
+        with (
+            plain_errors(f"{path} cannot be installed"),
+            writing(host.layout, wait=host.wait) as writer,
+        ):
             recover(host, writer, report)
             accepted = accept(arrival.signed, host.layout, choice, report)
             opened = arrival.open()
@@ -99,10 +102,17 @@ def _staging(writer: Writer, ref: Ref) -> Iterator[str]:
 def _warn_of_runtime(host: Host, release: Release, report: Report) -> None:
     runtime = release.manifest.runtime_ref
     if runtime is not None and host.catalog.active(runtime) is None:
-        report(Event(f"{release.manifest.id} runs on {runtime}, which is not installed; install that too.", loud=True))
+        report(
+            Event(
+                f"{release.manifest.id} runs on {runtime}, which is not installed; install that too.",
+                loud=True,
+            )
+        )
 
 
-def _plan(host: Host, arrival: Arrival, opened: Opened, *, only_update: bool) -> tuple[InstallPlan, form.Layup]:
+def _plan(
+    host: Host, arrival: Arrival, opened: Opened, *, only_update: bool
+) -> tuple[InstallPlan, form.Layup]:
     ref = arrival.release.ref
     catalog = host.catalog
     active = catalog.active(ref)
@@ -139,7 +149,14 @@ def _seed(deployment: Deployment | None) -> form.Seed | None:
     return form.Seed(trees.parse(data), deployment.files, os.stat(deployment.lease).st_mtime_ns)
 
 
-def _lay_down(arrival: Arrival, opened: Opened, layup: form.Layup, staged: str, report: Report, plan: InstallPlan) -> None:
+def _lay_down(
+    arrival: Arrival,
+    opened: Opened,
+    layup: form.Layup,
+    staged: str,
+    report: Report,
+    plan: InstallPlan,
+) -> None:
     done = 0
 
     def told(size: int) -> None:

@@ -57,7 +57,9 @@ def signing_key(host: Host, path: str | None = None) -> SigningKey:
     except FileNotFoundError as error:
         if path:
             raise NotFoundError(f"There is no key {path}.") from error
-        raise NotFoundError("There is no signing key yet; `holdall key generate` makes one.") from error
+        raise NotFoundError(
+            "There is no signing key yet; `holdall key generate` makes one."
+        ) from error
 
 
 def known(host: Host) -> list[KnownKey]:
@@ -65,10 +67,19 @@ def known(host: Host) -> list[KnownKey]:
     own = _own_fingerprint(host)
     ring = read_keyring(host.layout)
     listed = [
-        KnownKey(grant.public.fingerprint, grant.name, grant.patterns, False, grant.public.fingerprint == own)
+        KnownKey(
+            grant.public.fingerprint,
+            grant.name,
+            grant.patterns,
+            False,
+            grant.public.fingerprint == own,
+        )
         for grant in ring.grants
     ]
-    return listed + [KnownKey(fingerprint, "", (), True, fingerprint == own) for fingerprint in sorted(ring.revoked)]
+    return listed + [
+        KnownKey(fingerprint, "", (), True, fingerprint == own)
+        for fingerprint in sorted(ring.revoked)
+    ]
 
 
 def public_key(host: Host, fingerprint: str | None = None) -> PublicKey:
@@ -81,19 +92,31 @@ def public_key(host: Host, fingerprint: str | None = None) -> PublicKey:
 def trust(host: Host, public: PublicKey, patterns: tuple[str, ...], *, name: str = "") -> KnownKey:
     """Let a key sign for apps whose ids fit `patterns`, from now on."""
     if not patterns:
-        raise UsageError("Say for which apps the key is trusted: --app ID, --app 'org.example.*', or --app '*'.")
+        raise UsageError(
+            "Say for which apps the key is trusted: --app ID, --app 'org.example.*', or --app '*'."
+        )
     with plain_errors("The keyring cannot be changed"), writing(host.layout, wait=host.wait):
         ring = read_keyring(host.layout).with_grant(public, patterns, name)
         write_keyring(host.layout, ring)
     grant = ring.find(public.fingerprint)
-    return KnownKey(public.fingerprint, grant.name, grant.patterns, False, public.fingerprint == _own_fingerprint(host))
+    return KnownKey(
+        public.fingerprint,
+        grant.name,
+        grant.patterns,
+        False,
+        public.fingerprint == _own_fingerprint(host),
+    )
 
 
 def revoke(host: Host, fingerprint: str) -> str:
     """Trust a key never again; returns its whole fingerprint. What it signed stays installed."""
     with plain_errors("The keyring cannot be changed"), writing(host.layout, wait=host.wait):
         ring = read_keyring(host.layout)
-        whole = fingerprint.lower() if _is_whole(fingerprint) else ring.find(fingerprint).public.fingerprint
+        whole = (
+            fingerprint.lower()
+            if _is_whole(fingerprint)
+            else ring.find(fingerprint).public.fingerprint
+        )
         write_keyring(host.layout, ring.without(whole))
         return whole
 
@@ -115,4 +138,6 @@ def _own_fingerprint(host: Host) -> str:
 
 
 def _is_whole(fingerprint: str) -> bool:
-    return len(fingerprint) == 64 and all(digit in "0123456789abcdefABCDEF" for digit in fingerprint)
+    return len(fingerprint) == 64 and all(
+        digit in "0123456789abcdefABCDEF" for digit in fingerprint
+    )

@@ -62,7 +62,9 @@ def info(host: Host, pattern: RefPattern, version: str | None = None) -> dict[st
         "path": deployment.files,
         "installed": int(deployment.installed),
         "signed_by": signers(deployment),
-        "versions": [item.facts()["manifest"]["version"] for item in host.catalog.deployments(deployment.ref)],
+        "versions": [
+            item.facts()["manifest"]["version"] for item in host.catalog.deployments(deployment.ref)
+        ],
         "size": facts["size"],
         "entries": facts["entries"],
         "tree": facts["tree"],
@@ -112,7 +114,9 @@ def usage(host: Host) -> list[Usage]:
     for ref in host.catalog.refs():
         installed = host.catalog.deployments(ref)
         apparent = sum(item.facts()["size"] for item in installed)
-        found.append(Usage(str(ref), len(installed), apparent, _unique([item.path for item in installed])))
+        found.append(
+            Usage(str(ref), len(installed), apparent, _unique([item.path for item in installed]))
+        )
     trash = host.layout.trash
     if os.path.isdir(trash) and os.listdir(trash):
         found.append(Usage("trash", len(os.listdir(trash)), 0, _unique([trash])))

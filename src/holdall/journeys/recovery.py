@@ -29,7 +29,13 @@ def change(
     `show` is False where the active deployment stays, so that nothing on the host can change.
     """
     event = {"action": action, "release": active, "version": version, "id": os.urandom(8).hex()}
-    return {"active": active, "discard": list(discard), "floor": floor, "event": event, "show": show}
+    return {
+        "active": active,
+        "discard": list(discard),
+        "floor": floor,
+        "event": event,
+        "show": show,
+    }
 
 
 def finish(host: Host, writer: Writer, ref: Ref, note: dict[str, Any], report: Report) -> None:

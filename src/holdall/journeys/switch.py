@@ -21,7 +21,12 @@ class Switch(NamedTuple):
 
 
 def rollback(
-    pattern: RefPattern, host: Host, *, to: str | None = None, dry_run: bool = False, report: Report = silent
+    pattern: RefPattern,
+    host: Host,
+    *,
+    to: str | None = None,
+    dry_run: bool = False,
+    report: Report = silent,
 ) -> Switch:
     """Make the version that was active before the active one again, or the version `to`.
 
@@ -79,7 +84,9 @@ def version_of(deployment: Deployment) -> str:
     return str(deployment.facts()["manifest"]["version"])
 
 
-def _rollback_plan(catalog: Catalog, pattern: RefPattern, to: str | None) -> tuple[Switch, Deployment]:
+def _rollback_plan(
+    catalog: Catalog, pattern: RefPattern, to: str | None
+) -> tuple[Switch, Deployment]:
     current = catalog.current(pattern)
     target = catalog.version(current.ref, to) if to else _before(catalog, current)
     return Switch(current.ref, version_of(current), version_of(target)), target
@@ -87,11 +94,18 @@ def _rollback_plan(catalog: Catalog, pattern: RefPattern, to: str | None) -> tup
 
 def _before(catalog: Catalog, current: Deployment) -> Deployment:
     """The version that was active before `current` became so, or the newest other one."""
-    others = {item.digest: item for item in catalog.deployments(current.ref) if item.digest != current.digest}
+    others = {
+        item.digest: item
+        for item in catalog.deployments(current.ref)
+        if item.digest != current.digest
+    }
     if not others:
         raise NotFoundError(f"{current.ref} has no other version installed to go back to.")
     order = [event.get("release") for event in history(catalog.layout, current.ref)]
-    at = max((place for place, digest in enumerate(order) if digest == current.digest), default=len(order))
+    at = max(
+        (place for place, digest in enumerate(order) if digest == current.digest),
+        default=len(order),
+    )
     for digest in reversed(order[:at]):
         if digest in others:
             return others[digest]
@@ -129,7 +143,7 @@ def _check_unneeded(catalog: Catalog, ref: Ref, deployment: Deployment) -> None:
 
 def remove_data(app_id: str, host: Host) -> None:
     """Remove what an app has stored for this user."""
-    from holdall.system.files import remove_tree
     from holdall.store.layout import default_root
+    from holdall.system.files import remove_tree
 
     remove_tree(f"{host.data or f'{default_root()}/data'}/{app_id}")

@@ -53,11 +53,18 @@ def accept(signed: Signed, layout: Layout, choice: TrustChoice, report: Report) 
         floor = read_floor(layout, release.ref)
         check_order(release, floor.order if floor else None)
     if not signed.signers and choice.insecure_unsigned:
-        report(Event(f"WARNING: {release.manifest.id} is not signed; nobody answers for what it does.", loud=True))
+        report(
+            Event(
+                f"WARNING: {release.manifest.id} is not signed; nobody answers for what it does.",
+                loud=True,
+            )
+        )
         return Accepted("")
     keyring = read_keyring(layout)
     try:
-        return Accepted(keyring.judge(signed, publisher=publisher_of(layout, release.manifest.id)).fingerprint)
+        return Accepted(
+            keyring.judge(signed, publisher=publisher_of(layout, release.manifest.id)).fingerprint
+        )
     except UnknownKeyError:
         key = signed.signers[0]
         if choice.trust_key is None and not choice.ask(release.manifest.id, key.fingerprint):

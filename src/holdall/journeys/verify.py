@@ -5,8 +5,8 @@ from typing import NamedTuple
 from holdall.delivery.bundle import BundleSource, Opened
 from holdall.errors import CorruptError, HoldallError, NotFoundError
 from holdall.forms.tree_check import inspect, mend
-from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.arrival import Arrival, arriving
+from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.recovery import recover
 from holdall.model import tree as trees
 from holdall.model.ref import RefPattern
@@ -54,7 +54,9 @@ def _verify_one(host: Host, deployment: Deployment, *, fast: bool, report: Repor
     try:
         tree, version = signed_tree(host, deployment)
     except (HoldallError, OSError) as error:
-        return Verified(str(deployment.ref), "?", deployment.digest, 0, 0, (("", str(error)),), fast)
+        return Verified(
+            str(deployment.ref), "?", deployment.digest, 0, 0, (("", str(error)),), fast
+        )
     total = sum(tree.contents.values())
     done = 0
 
@@ -64,7 +66,15 @@ def _verify_one(host: Host, deployment: Deployment, *, fast: bool, report: Repor
         report(Event(f"Verifying {deployment.ref.id} {version}", done, total))
 
     faults = inspect(tree, deployment.files, fast=fast, report=told)
-    return Verified(str(deployment.ref), version, deployment.digest, len(tree.files), tree.size, tuple(faults), fast)
+    return Verified(
+        str(deployment.ref),
+        version,
+        deployment.digest,
+        len(tree.files),
+        tree.size,
+        tuple(faults),
+        fast,
+    )
 
 
 def signed_tree(host: Host, deployment: Deployment) -> tuple[Tree, str]:
@@ -72,12 +82,17 @@ def signed_tree(host: Host, deployment: Deployment) -> tuple[Tree, str]:
     from hashlib import sha256
 
     signed = open_envelope(deployment.read("envelope"))
-    if sha256(signed.payload).hexdigest() != deployment.digest or deployment.read("release") != signed.payload:
+    if (
+        sha256(signed.payload).hexdigest() != deployment.digest
+        or deployment.read("release") != signed.payload
+    ):
         raise CorruptError(f"The release of {deployment.ref} is not the one its envelope holds.")
     if signed.release.ref != deployment.ref:
         raise CorruptError(f"{deployment.path} holds a release of {signed.release.ref}.")
     if signed.signers:
-        read_keyring(host.layout).judge(signed, publisher=publisher_of(host.layout, deployment.ref.id))
+        read_keyring(host.layout).judge(
+            signed, publisher=publisher_of(host.layout, deployment.ref.id)
+        )
     data = deployment.read("tree")
     if trees.tree_digest(data) != signed.release.tree_digest:
         raise CorruptError(f"The tree of {deployment.ref} is not the one its release names.")
@@ -101,12 +116,16 @@ def repair(
     """
     with arriving(path) as arrival, writing(host.layout, wait=host.wait) as writer:
         recover(host, writer, report)
-        read_keyring(host.layout).judge(arrival.signed, publisher=publisher_of(host.layout, arrival.release.ref.id))
+        read_keyring(host.layout).judge(
+            arrival.signed, publisher=publisher_of(host.layout, arrival.release.ref.id)
+        )
         if only and not any(pattern.matches(arrival.release.ref) for pattern in only):
             raise NotFoundError(f"{path} is a bundle of {arrival.release.ref}, not of {only[0]}.")
         installed = host.catalog.deployments(arrival.release.ref)
         if not installed:
-            raise NotFoundError(f"{arrival.release.ref} is not installed; `holdall install` installs it.")
+            raise NotFoundError(
+                f"{arrival.release.ref} is not installed; `holdall install` installs it."
+            )
         opened = arrival.open()
         source = BundleSource(opened, arrival.seekable_fd(), arrival.preamble.head.first_frame)
         mended, missing = [], []
@@ -123,13 +142,19 @@ def repair(
                 mended.append(Repaired(str(item.ref), version, fixed))
         recover(host, writer, report)
         if missing:
-            raise NotFoundError(f"The bundle does not have {len(missing)} contents that are damaged, such as {missing[0]}.")
+            raise NotFoundError(
+                f"The bundle does not have {len(missing)} contents that are damaged, such as {missing[0]}."
+            )
         return mended
 
 
 def _restore_beside(path: str, arrival: Arrival, opened: Opened) -> None:
     """Put the signed files beside the app's own back, where they are not what this bundle says."""
-    wanted = {"envelope": arrival.preamble.envelope, "release": arrival.signed.payload, "tree": opened.tree_bytes}
+    wanted = {
+        "envelope": arrival.preamble.envelope,
+        "release": arrival.signed.payload,
+        "tree": opened.tree_bytes,
+    }
     for name, data in wanted.items():
         if _read_or_nothing(f"{path}/{name}") != data:
             write_atomic(f"{path}/{name}", data)

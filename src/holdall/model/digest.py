@@ -106,7 +106,9 @@ def _hash_block(data: bytes | bytearray | memoryview) -> bytes:
 
 
 def _finish(root: bytes, size: int) -> bytes:
-    return sha256(b"".join((_DESCRIPTOR_HEAD, size.to_bytes(8, "little"), root, _DESCRIPTOR_TAIL))).digest()
+    return sha256(
+        b"".join((_DESCRIPTOR_HEAD, size.to_bytes(8, "little"), root, _DESCRIPTOR_TAIL))
+    ).digest()
 
 
 EMPTY = _finish(bytes(SIZE), 0)

@@ -20,12 +20,16 @@ _COMMAND = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:~-]{0,127}")
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_FILESYSTEM = re.compile(r"(?P<path>home|host|~(?:/[^:]+)?|/[^:]+|xdg-[a-z]+(?:/[^:]+)?)(?P<mode>:ro|:rw)?")
+_FILESYSTEM = re.compile(
+    r"(?P<path>home|host|~(?:/[^:]+)?|/[^:]+|xdg-[a-z]+(?:/[^:]+)?)(?P<mode>:ro|:rw)?"
+)
 
 _Text = Annotated[str, msgspec.Meta(max_length=4096)]
 
 
-class Permissions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True):
+class Permissions(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True
+):
     """What the sandbox lets through; nothing by default."""
 
     network: bool = False
@@ -40,7 +44,9 @@ class Permissions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
     system_bus: tuple[_Text, ...] = ()
 
 
-class Exports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True):
+class Exports(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True
+):
     """Files of the app that appear on the host, as paths in the tree; `commands` are short command names."""
 
     desktop: tuple[_Text, ...] | None = None
@@ -57,7 +63,9 @@ class Exports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="k
         return tuple(path for group in groups for path in group or ())
 
 
-class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True):
+class About(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True
+):
     """Words for people; shown, never acted on."""
 
     name: _Text = ""
@@ -67,7 +75,9 @@ class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="keb
     developer: _Text = ""
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True):
+class Manifest(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True
+):
     """Identity, launch, permissions and exports of one version; valid once made."""
 
     id: str
@@ -122,7 +132,12 @@ def parse_toml(text: str) -> Manifest:
 
 
 def _plain(error: Exception) -> str:
-    return str(error).replace("Object", "the table").replace(" - at `$", " at `").replace("``", "top level")
+    return (
+        str(error)
+        .replace("Object", "the table")
+        .replace(" - at `$", " at `")
+        .replace("``", "top level")
+    )
 
 
 def _check_identity(manifest: Manifest) -> None:
@@ -131,7 +146,9 @@ def _check_identity(manifest: Manifest) -> None:
     if manifest.arch:
         checked_arch(manifest.arch)
     if not _VERSION.fullmatch(manifest.version):
-        raise UsageError(f"{manifest.version!r} is not a version: use letters, digits and any of . _ + : ~ -.")
+        raise UsageError(
+            f"{manifest.version!r} is not a version: use letters, digits and any of . _ + : ~ -."
+        )
     if manifest.runtime != HOST:
         Ref.parse(manifest.runtime)
 
@@ -142,7 +159,7 @@ def _check_launch(manifest: Manifest) -> None:
     except ValueError as error:
         raise UsageError(f"The command {manifest.command!r} has an unclosed quote.") from error
     if manifest.kind == "app" and not argv:
-        raise UsageError("An app needs a command: write command = \"NAME\" in holdall.toml.")
+        raise UsageError('An app needs a command: write command = "NAME" in holdall.toml.')
     if manifest.kind == "runtime" and manifest.runtime != HOST:
         raise UsageError("A runtime runs on no other runtime: leave the field runtime out.")
     if argv and (argv[0].startswith("-") or ".." in argv[0].split("/")):
@@ -156,7 +173,9 @@ def _check_launch(manifest: Manifest) -> None:
             raise UsageError(f"{name!r} is not the name of an environment variable.")
         _printable(value, f"variable {name}")
         if name == "LD_LIBRARY_PATH" and "" in value.split(":"):
-            raise UsageError("LD_LIBRARY_PATH has an empty element, which means the current directory.")
+            raise UsageError(
+                "LD_LIBRARY_PATH has an empty element, which means the current directory."
+            )
 
 
 def _check_permissions(permissions: Permissions) -> None:
@@ -177,7 +196,9 @@ def _check_exports(manifest: Manifest) -> None:
         check_path(path)
         name = path.rpartition("/")[2]
         if not re.match(re.escape(manifest.id) + r"(?![A-Za-z0-9_])", name):
-            raise UsageError(f"The exported file {path!r} must have a name that begins with {manifest.id}.")
+            raise UsageError(
+                f"The exported file {path!r} must have a name that begins with {manifest.id}."
+            )
     for name in manifest.exports.commands:
         if not _COMMAND.fullmatch(name):
             raise UsageError(f"{name!r} is not a name for a short command.")
@@ -185,4 +206,4 @@ def _check_exports(manifest: Manifest) -> None:
 
 def _printable(text: str, what: str) -> None:
     if _UNPRINTABLE.search(text):
-        raise UsageError(f"The {what} {ascii(text)} has a control character; such text is refused.")
+        raise UsageError(f"The {what} {text!a} has a control character; such text is refused.")

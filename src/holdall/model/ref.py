@@ -51,7 +51,11 @@ class RefPattern(NamedTuple):
 
     def matches(self, ref: Ref) -> bool:
         """Whether `ref` is one of those meant."""
-        return self.id == ref.id and self.arch in {None, ref.arch} and self.branch in {None, ref.branch}
+        return (
+            self.id == ref.id
+            and self.arch in {None, ref.arch}
+            and self.branch in {None, ref.branch}
+        )
 
     def __str__(self) -> str:
         if self.arch is None and self.branch is None:

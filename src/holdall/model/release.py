@@ -27,9 +27,12 @@ class Packing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="k
     index: _Sha256
 
 
-class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True):
+class Release(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True
+):
     """One version of one ref. `size` is the apparent size in bytes, `entries` the number of the tree's entries;
-    `created` and `expires` are RFC 3339 times in UTC or empty."""
+    `created` and `expires` are RFC 3339 times in UTC or empty.
+    """
 
     format: int
     manifest: Manifest
@@ -67,11 +70,15 @@ def encode(release: Release) -> bytes:
 def parse(data: bytes) -> Release:
     """Read a release's bytes; raises CorruptError when they are not one in its exact encoding."""
     if len(data) > MAX_BYTES:
-        raise CorruptError(f"The release is {len(data)} bytes long; more than {MAX_BYTES} is refused.")
+        raise CorruptError(
+            f"The release is {len(data)} bytes long; more than {MAX_BYTES} is refused."
+        )
     try:
         release = msgspec.json.decode(data, type=Release)
         if release.format != FORMAT:
-            raise CorruptError(f"The release has format {release.format}; this holdall reads format {FORMAT}.")
+            raise CorruptError(
+                f"The release has format {release.format}; this holdall reads format {FORMAT}."
+            )
         if len(release.tree_digest.raw) != SIZE or release.size < 0 or not release.manifest.arch:
             raise CorruptError("The release lacks an architecture or has a negative size.")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UsageError) as error:
@@ -86,7 +93,9 @@ def order_of(serial: int, version: str) -> Order:
 
     Digits compare as numbers; ``~`` sorts before the end, as in Debian, so 1.0~rc1 comes before 1.0.
     """
-    return serial, tuple(_part(text) for text in re.findall(r"\d+|~|[A-Za-z]+", version)) + ((0, 0, ""),)
+    return serial, tuple(_part(text) for text in re.findall(r"\d+|~|[A-Za-z]+", version)) + (
+        (0, 0, ""),
+    )
 
 
 def _part(text: str) -> tuple[int, int, str]:

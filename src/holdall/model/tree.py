@@ -111,7 +111,9 @@ def encode(tree: Tree) -> bytes:
     data = msgspec.msgpack.encode(wire)
     _check_parents(tree.entries, UsageError)
     if len(data) > MAX_BYTES or len(tree.entries) > MAX_ENTRIES:
-        raise UsageError(f"A tree may have {MAX_ENTRIES} entries at most; this one has {len(tree.entries)}.")
+        raise UsageError(
+            f"A tree may have {MAX_ENTRIES} entries at most; this one has {len(tree.entries)}."
+        )
     return data
 
 
@@ -124,9 +126,13 @@ def parse(data: bytes) -> Tree:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptError(f"The tree cannot be read: {error}.") from error
     if wire.format != FORMAT:
-        raise CorruptError(f"The tree has format {wire.format}; this holdall reads format {FORMAT}.")
+        raise CorruptError(
+            f"The tree has format {wire.format}; this holdall reads format {FORMAT}."
+        )
     if len(wire.paths) > MAX_ENTRIES:
-        raise CorruptError(f"The tree has {len(wire.paths)} entries; more than {MAX_ENTRIES} is refused.")
+        raise CorruptError(
+            f"The tree has {len(wire.paths)} entries; more than {MAX_ENTRIES} is refused."
+        )
     _check_paths(wire.paths, CorruptError)
     tree = Tree(tuple(_entries(wire)))
     _check_parents(tree.entries, CorruptError)
@@ -157,7 +163,9 @@ def _entries(wire: _Wire) -> list[Entry]:
             if kind in {_FILE, _PROGRAM}:
                 number = next(reused)
                 if not 0 <= number <= made:
-                    raise CorruptError(f"The tree's entry {path!r} names a content that does not come before it.")
+                    raise CorruptError(
+                        f"The tree's entry {path!r} names a content that does not come before it."
+                    )
                 digest, size = contents[number - 1] if number else next(fresh)
                 made += not number
                 entries.append(File(path, digest, size, kind == _PROGRAM))
@@ -190,11 +198,13 @@ def _check_paths(paths: list[str], error: type[CorruptError | UsageError]) -> No
     # what is printable has no control, bidirectional or surrogate character; the pattern decides the rest
     if not joined.isprintable() and _FORBIDDEN.search(joined):
         bad = next(path for path in paths if _FORBIDDEN.search(path))
-        raise error(f"The path {ascii(bad)} has a control character; such names are refused.")
+        raise error(f"The path {bad!a} has a control character; such names are refused.")
     for element in set(joined.split("/")) if paths else ():
         if element in _DOTS:
             bad = next(path for path in paths if element in path.split("/"))
-            raise error(f"The path {bad!r} has an empty, '.' or '..' element; paths are relative and plain.")
+            raise error(
+                f"The path {bad!r} has an empty, '.' or '..' element; paths are relative and plain."
+            )
         if len(element) > MAX_ELEMENT // 4 and len(element.encode()) > MAX_ELEMENT:
             raise error(f"The name {element[:40]!r}… is longer than {MAX_ELEMENT} bytes.")
     longest = max(map(len, paths), default=0)
@@ -209,7 +219,9 @@ def _check_parents(entries: Iterable[Entry], error: type[CorruptError | UsageErr
     folders = {""}
     for entry in entries:
         if entry.path.rpartition("/")[0] not in folders:
-            raise error(f"The path {entry.path!r} lies below something that is not a directory of the tree.")
+            raise error(
+                f"The path {entry.path!r} lies below something that is not a directory of the tree."
+            )
         if isinstance(entry, Directory):
             folders.add(entry.path)
 

@@ -67,7 +67,9 @@ class Catalog(NamedTuple):
         """Every installed version of `ref`, oldest installation first."""
         folder = f"{self.layout.deployments}/{ref}"
         found = [Deployment(ref, name, f"{folder}/{name}") for name in _names(folder)]
-        return sorted((item for item in found if os.path.lexists(item.lease)), key=lambda item: item.installed)
+        return sorted(
+            (item for item in found if os.path.lexists(item.lease)), key=lambda item: item.installed
+        )
 
     def active(self, ref: Ref) -> Deployment | None:
         """The version of `ref` in use."""
@@ -97,13 +99,19 @@ class Catalog(NamedTuple):
     def version(self, ref: Ref, version: str) -> Deployment:
         """An installed deployment by its version, or by the start of its release digest; raises NotFoundError."""
         for item in reversed(self.deployments(ref)):
-            if item.facts()["manifest"]["version"] == version or (len(version) >= 8 and item.digest.startswith(version)):
+            if item.facts()["manifest"]["version"] == version or (
+                len(version) >= 8 and item.digest.startswith(version)
+            ):
                 return item
-        raise NotFoundError(f"{ref} has no version {version} installed; `holdall history {ref.id}` shows those it has.")
+        raise NotFoundError(
+            f"{ref} has no version {version} installed; `holdall history {ref.id}` shows those it has."
+        )
 
     def unfinished(self) -> bool:
         """Whether something a killed command left is to be swept."""
-        return bool(_names(self.layout.journal) or _names(self.layout.staging) or _names(self.layout.trash))
+        return bool(
+            _names(self.layout.journal) or _names(self.layout.staging) or _names(self.layout.trash)
+        )
 
 
 class Writer(NamedTuple):
@@ -205,7 +213,9 @@ def writing(layout: Layout, *, wait: float = 0.0) -> Iterator[Writer]:
     try:
         if not take_exclusive(fd, wait=max(wait, GRACE)):
             holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "another process"
-            raise BusyError(f"Process {holder} is changing the store {layout.root}; try again, or use --wait SECONDS.")
+            raise BusyError(
+                f"Process {holder} is changing the store {layout.root}; try again, or use --wait SECONDS."
+            )
         os.pwrite(fd, f"{os.getpid():<10}\n".encode(), 0)
         yield Writer(Catalog(layout))
     finally:

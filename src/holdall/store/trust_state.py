@@ -53,7 +53,9 @@ def read_floor(layout: Layout, ref: Ref) -> Floor | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptError(f"{layout.floor(ref)} cannot be read; without it older releases of {ref} would pass.") from error
+        raise CorruptError(
+            f"{layout.floor(ref)} cannot be read; without it older releases of {ref} would pass."
+        ) from error
 
 
 def write_floor(layout: Layout, ref: Ref, floor: Floor) -> None:

@@ -145,7 +145,9 @@ def in_words(error: OSError, what: str) -> HoldallError:
     return HoldallError(f"{reason}.")
 
 
-def each_child(path: str, keep: Callable[[str], bool] = lambda name: not name.startswith(".")) -> list[str]:
+def each_child(
+    path: str, keep: Callable[[str], bool] = lambda name: not name.startswith(".")
+) -> list[str]:
     """The sorted names in a folder that `keep` accepts; none when there is no such folder."""
     try:
         return sorted(name for name in os.listdir(path) if keep(name))

@@ -5,7 +5,6 @@ The only module that starts a program. Never a shell; arguments are a vector.
 
 import os
 import re
-import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 
@@ -17,6 +16,8 @@ def find_program(name: str, *, package: str, minimum: tuple[int, ...] | None = N
 
     `minimum` is the lowest version that will do, as the numbers ``name --version`` prints.
     """
+    import shutil
+
     found = shutil.which(name)
     if found is None:
         raise UnsupportedError(f"The program {name} is missing: install the package {package}.")
@@ -26,7 +27,9 @@ def find_program(name: str, *, package: str, minimum: tuple[int, ...] | None = N
         version = tuple(int(part) for part in numbers[0].split(".")) if numbers else ()
         if version < minimum:
             wanted = ".".join(str(part) for part in minimum)
-            raise UnsupportedError(f"The program {found} is older than {wanted}: update the package {package}.")
+            raise UnsupportedError(
+                f"The program {found} is older than {wanted}: update the package {package}."
+            )
     return found
 
 
@@ -55,7 +58,9 @@ def run(
         raise ProgramError(f"{argv[0]} cannot be started: {error.strerror}.") from error
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise ProgramError(f"{os.path.basename(argv[0])} failed with status {done.returncode}: {lines[-1].rstrip('.')}.")
+        raise ProgramError(
+            f"{os.path.basename(argv[0])} failed with status {done.returncode}: {lines[-1].rstrip('.')}."
+        )
     return done.stdout
 
 

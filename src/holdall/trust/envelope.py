@@ -32,7 +32,9 @@ def sign(payload: bytes, keys: tuple[SigningKey, ...]) -> bytes:
     table = {
         "payload": _encode(payload),
         "payloadType": PAYLOAD_TYPE,
-        "signatures": [{"keyid": key.public.fingerprint, "sig": _encode(key.sign(signed))} for key in keys],
+        "signatures": [
+            {"keyid": key.public.fingerprint, "sig": _encode(key.sign(signed))} for key in keys
+        ],
         "keys": [key.public.as_dict() for key in keys],
     }
     return json.dumps(table, sort_keys=True, separators=(",", ":")).encode()
@@ -41,18 +43,27 @@ def sign(payload: bytes, keys: tuple[SigningKey, ...]) -> bytes:
 def open_envelope(data: bytes) -> Signed:
     """Check every signature in an envelope and read its release; raises CorruptError at the first thing wrong."""
     if len(data) > MAX_BYTES:
-        raise CorruptError(f"The envelope is {len(data)} bytes long; more than {MAX_BYTES} is refused.")
+        raise CorruptError(
+            f"The envelope is {len(data)} bytes long; more than {MAX_BYTES} is refused."
+        )
     try:
         table = json.loads(data, object_pairs_hook=_no_duplicates)
         if not isinstance(table, dict) or set(table) != _FIELDS:
-            raise CorruptError("The envelope has other fields than payload, payloadType, signatures and keys.")
+            raise CorruptError(
+                "The envelope has other fields than payload, payloadType, signatures and keys."
+            )
         payload = base64.b64decode(table["payload"], validate=True)
-        signatures = [(str(item["keyid"]), base64.b64decode(item["sig"], validate=True)) for item in table["signatures"]]
+        signatures = [
+            (str(item["keyid"]), base64.b64decode(item["sig"], validate=True))
+            for item in table["signatures"]
+        ]
         keys = [public_from_dict(key) for key in table["keys"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptError("The envelope is not a DSSE envelope that holdall can read.") from error
     if table["payloadType"] != PAYLOAD_TYPE:
-        raise CorruptError(f"The envelope holds {ascii(table['payloadType'])}, not a holdall release.")
+        raise CorruptError(
+            f"The envelope holds {table['payloadType']!a}, not a holdall release."
+        )
     return Signed(releases.parse(payload), payload, _signers(payload, signatures, keys))
 
 
@@ -62,10 +73,16 @@ def pre_authentication(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def _signers(payload: bytes, signatures: list[tuple[str, bytes]], keys: list[PublicKey]) -> tuple[PublicKey, ...]:
+def _signers(
+    payload: bytes, signatures: list[tuple[str, bytes]], keys: list[PublicKey]
+) -> tuple[PublicKey, ...]:
     by_fingerprint = {key.fingerprint: key for key in keys}
     named = [fingerprint for fingerprint, _ in signatures]
-    if len(named) > MAX_SIGNATURES or sorted(named) != sorted(by_fingerprint) or len(keys) != len(named):
+    if (
+        len(named) > MAX_SIGNATURES
+        or sorted(named) != sorted(by_fingerprint)
+        or len(keys) != len(named)
+    ):
         raise CorruptError("The envelope's signatures and keys do not belong together.")
     signed = pre_authentication(PAYLOAD_TYPE, payload)
     for fingerprint, signature in signatures:

@@ -12,9 +12,13 @@ def check_lifetime(release: Release, now: datetime) -> None:
     """Raise UntrustedError when `now` lies before the release was made (by more than `SKEW`) or after it expires."""
     name = f"{release.manifest.id} {release.manifest.version}"
     if release.created and now + SKEW < _time(release.created):
-        raise UntrustedError(f"{name} says it was made at {release.created}, which is in the future; check the clock.")
+        raise UntrustedError(
+            f"{name} says it was made at {release.created}, which is in the future; check the clock."
+        )
     if release.expires and now > _time(release.expires):
-        raise UntrustedError(f"{name} expired at {release.expires}; get a newer bundle from the publisher.")
+        raise UntrustedError(
+            f"{name} expired at {release.expires}; get a newer bundle from the publisher."
+        )
 
 
 def check_order(release: Release, floor: Order | None) -> None:
@@ -30,5 +34,5 @@ def _time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise CorruptError(f"{ascii(text)} is not a time.") from error
+        raise CorruptError(f"{text!a} is not a time.") from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -4,7 +4,14 @@ import fnmatch
 import json
 from typing import NamedTuple
 
-from holdall.errors import ChangedKeyError, CorruptError, NotFoundError, UnknownKeyError, UntrustedError, UsageError
+from holdall.errors import (
+    ChangedKeyError,
+    CorruptError,
+    NotFoundError,
+    UnknownKeyError,
+    UntrustedError,
+    UsageError,
+)
 from holdall.model.ref import checked_id
 from holdall.trust.envelope import Signed
 from holdall.trust.keys import PublicKey, public_from_dict
@@ -35,9 +42,13 @@ class Keyring(NamedTuple):
         """The grant whose fingerprint begins so; raises NotFoundError or UsageError when not exactly one does."""
         found = [grant for grant in self.grants if grant.public.fingerprint.startswith(fingerprint)]
         if not found or not fingerprint:
-            raise NotFoundError(f"This store knows no key {fingerprint!r}; `holdall key list` shows those it knows.")
+            raise NotFoundError(
+                f"This store knows no key {fingerprint!r}; `holdall key list` shows those it knows."
+            )
         if len(found) > 1:
-            raise UsageError(f"{fingerprint!r} begins the fingerprints of {len(found)} keys; write more of it.")
+            raise UsageError(
+                f"{fingerprint!r} begins the fingerprints of {len(found)} keys; write more of it."
+            )
         return found[0]
 
     def with_grant(self, public: PublicKey, patterns: tuple[str, ...], name: str = "") -> "Keyring":
@@ -72,7 +83,9 @@ class Keyring(NamedTuple):
             raise UntrustedError(f"{app_id} {signed.release.manifest.version} is not signed.")
         for signer in signed.signers:
             if signer.fingerprint in self.revoked:
-                raise UntrustedError(f"{app_id} is signed by key {signer.fingerprint[:16]}…, which this store has revoked.")
+                raise UntrustedError(
+                    f"{app_id} is signed by key {signer.fingerprint[:16]}…, which this store has revoked."
+                )
         known = {grant.public.fingerprint: grant for grant in self.grants if grant.covers(app_id)}
         for signer in signed.signers:
             if signer.fingerprint in known:
@@ -105,14 +118,22 @@ def parse(data: bytes) -> Keyring:
     try:
         table = json.loads(data)
         if table["format"] != FORMAT:
-            raise CorruptError(f"The keyring has format {table['format']}; this holdall reads format {FORMAT}.")
+            raise CorruptError(
+                f"The keyring has format {table['format']}; this holdall reads format {FORMAT}."
+            )
         grants = tuple(
-            Grant(public_from_dict(grant["public"]), tuple(map(str, grant["patterns"])), str(grant["name"]))
+            Grant(
+                public_from_dict(grant["public"]),
+                tuple(map(str, grant["patterns"])),
+                str(grant["name"]),
+            )
             for grant in table["grants"]
         )
         return Keyring(grants, frozenset(map(str, table["revoked"])))
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptError("The store's keyring cannot be read; restore it from a copy or remove it.") from error
+        raise CorruptError(
+            "The store's keyring cannot be read; restore it from a copy or remove it."
+        ) from error
 
 
 def _check_pattern(pattern: str) -> None:

@@ -26,7 +26,9 @@ class PublicKey(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """64 hexadecimal digits that name the key."""
-        return sha256(json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return sha256(
+            json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":")).encode()
+        ).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
         """The form it is carried and exported in (that of TUF metadata)."""
@@ -76,7 +78,9 @@ def generate() -> SigningKey:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     private = Ed25519PrivateKey.generate()
-    return SigningKey(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), private)
+    return SigningKey(
+        private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), private
+    )
 
 
 def parse_private(pem: bytes) -> SigningKey:
@@ -107,7 +111,9 @@ def public_from_dict(table: object) -> PublicKey:
     match table:
         case {"keytype": str(keytype), "scheme": str(scheme), "keyval": {"public": str(public)}}:
             key = PublicKey(keytype, scheme, public)
-            if keytype == ED25519 and (scheme != ED25519 or len(public) != 64 or public != public.lower()):
+            if keytype == ED25519 and (
+                scheme != ED25519 or len(public) != 64 or public != public.lower()
+            ):
                 raise CorruptError("An ed25519 public key cannot be read.")
             return key
         case _:
