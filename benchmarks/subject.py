@@ -58,7 +58,7 @@ class Holdall:
                 return (self.command(store, "verify", release.app_id),)
 
     def trees(self, root: Path) -> tuple[Path, ...]:
-        return (self.store(root) / "deployments",)
+        return tuple(self.store(root).glob("deployments/*/*/*/*/files"))
 
     def store(self, root: Path) -> Path:
         return root / "holdall"
