@@ -1,7 +1,8 @@
 """holdall: one signed bundle, every installed form.
 
-The journeys are the Python interface: ``holdall.build``, ``holdall.install`` and so on, each imported when it is first
-asked for. They take a `Host` (``holdall.user_host()`` and its like), report `Event`s and raise ``holdall.errors``.
+The journeys are the Python interface: ``holdall.build``, ``holdall.install`` and so on, each
+imported when it is first asked for. They take a `Host` (``holdall.user_host()`` and its like),
+report `Event`s and raise ``holdall.errors``.
 """
 
 import importlib

@@ -1,7 +1,7 @@
 """Everything holdall raises on purpose; the class says whose fault it is and carries the exit code.
 
-A message is one sentence: what went wrong, with which thing, and what to do next. Knows nothing of the
-rest of the program.
+A message is one sentence: what went wrong, with which thing, and what to do next. Knows nothing of
+the rest of the program.
 """
 
 

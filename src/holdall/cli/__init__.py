@@ -1,1 +1,4 @@
-"""The command line: words in, text or JSON out. The only place that prints, asks, or ends the process."""
+"""The command line: words in, text or JSON out.
+
+The only place that prints, asks, or ends the process.
+"""

@@ -1,6 +1,7 @@
-"""``holdall``: finds the command, builds only its parser, and turns errors into sentences and exit codes.
+"""``holdall``: finds the command and turns errors into sentences and exit codes.
 
-Starting must be quick: a module is imported when its command is called, and costly ones inside of it later still.
+Starting must be quick: a module is imported when its command is called, and costly ones inside of
+it later still.
 """
 
 import argparse

@@ -1,4 +1,7 @@
-"""What is printed: sentences, tables, progress, or JSON. Text of others is shown with its control characters escaped."""
+"""What is printed: sentences, tables, progress, or JSON.
+
+Text of others is shown with its control characters escaped.
+"""
 
 import os
 import re
@@ -13,7 +16,10 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\
 
 
 class Output:
-    """Where a command's results go: standard output, as text or as one JSON document; the rest to standard error."""
+    """Where a command's results go: standard output, as text or as one JSON document.
+
+    The rest to standard error.
+    """
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
@@ -33,7 +39,10 @@ class Output:
     def table(
         self, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, empty: str
     ) -> None:
-        """Rows as JSON objects, or as a table of the columns (key to heading); `empty` is said when there are none."""
+        """Rows as JSON objects, or as a table of the columns (key to heading).
+
+        `empty` is said when there are none.
+        """
         self.result(list(rows), _aligned(rows, columns) if rows else [empty])
 
     def report(self, event: Event) -> None:
@@ -105,7 +114,7 @@ class _Lines(_Progress):
 
 
 class _Bar(_Progress):
-    """A bar by rich, which starts slowly: it is only loaded when a step takes longer than a moment."""
+    """A bar by rich, which starts slowly: only loaded when a step takes a while."""
 
     def __init__(self, text: str) -> None:
         import time
@@ -155,7 +164,10 @@ class _Bar(_Progress):
 
 
 def safe(text: str) -> str:
-    """`text` with control and bidirectional characters written as escapes, so that none reaches the terminal."""
+    """`text` with control and bidirectional characters written as escapes.
+
+    None of them reaches the terminal.
+    """
     return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 

@@ -46,7 +46,8 @@ def _init(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     out.result(
         {"path": folder, "id": app_id},
         [
-            f"Wrote {folder}/holdall.toml; put the app under {folder}/files and run `holdall build {folder} -o FILE`."
+            f"Wrote {folder}/holdall.toml; put the app under {folder}/files and run `holdall build "
+            f"{folder} -o FILE`."
         ],
     )
     return 0
@@ -156,7 +157,8 @@ def _inspect(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         f"{facts['ref']} {manifest['version']} ({manifest['kind']})",
         f"release {facts['release']}",
         *([f"signed by {key}" for key in facts["signed_by"]] or ["NOT SIGNED"]),
-        f"{facts['files']} files, {size_of(facts['size'])}; the bundle has {size_of(facts['bundle'])} in {facts['frames']} frames",
+        f"{facts['files']} files, {size_of(facts['size'])}; the bundle has "
+        f"{size_of(facts['bundle'])} in {facts['frames']} frames",
         f"runs {_words(manifest.get('command', ''))} on {manifest.get('runtime', 'host')}"
         if manifest["kind"] == "app"
         else "a runtime",

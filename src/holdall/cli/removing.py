@@ -1,4 +1,7 @@
-"""``remove``, which returns at once: apart from the other commands, since it loads next to nothing."""
+"""``remove``, which returns at once.
+
+Apart from the other commands, since it loads next to nothing.
+"""
 
 import argparse
 

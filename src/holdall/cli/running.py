@@ -1,4 +1,7 @@
-"""``run`` and ``ps``. Running becomes the launch file made at install; nothing heavy is loaded before."""
+"""``run`` and ``ps``.
+
+Running becomes the launch file made at install; nothing heavy is loaded before.
+"""
 
 import argparse
 import os

@@ -1,7 +1,7 @@
-"""Reading a bundle: its signed head, then contents frame by frame, from a file that can be read anywhere or a stream.
+"""Reading a bundle: its signed head, then contents frame by frame, from a file or a stream.
 
-Nothing is decoded before its SHA-256 was checked against something signed. Memory: one stored and one decoded frame
-for each worker.
+Nothing is decoded before its SHA-256 was checked against something signed. Memory: one stored and
+one decoded frame for each worker.
 """
 
 import os
@@ -26,7 +26,7 @@ _SHORT = 256 * 2**10  # contents up to this long are given whole
 
 
 class Preamble(NamedTuple):
-    """All of a bundle that stands before the frames, as it was read: nothing here is checked yet."""
+    """All of a bundle before its frames, as it was read: nothing here is checked yet."""
 
     head: Head
     envelope: bytes
@@ -87,8 +87,9 @@ def _sized(body: bytes, limit: int) -> bytes:
 class BundleSource:
     """A `ContentSource` over a bundle's frames.
 
-    `fd` is read by position, never by its offset, so forked workers share it. Over a stream, `fd` is a spool the
-    frames are copied to as they arrive; each is given back to the file system once it was used.
+    `fd` is read by position, never by its offset, so forked workers share it. Over a stream, `fd`
+    is a spool the frames are copied to as they arrive; each is given back to the file system once
+    it was used.
     """
 
     def __init__(
@@ -106,9 +107,12 @@ class BundleSource:
         return set(wanted) & set(self._digests)
 
     def batches(self, wanted: Collection[bytes]) -> list[Batch]:
-        """The groups of frames with a wanted content; over a file the longest first, those with many files in parts.
+        """The groups of frames with a wanted content.
 
-        Parts of a group are decoded from its beginning each, which costs less than a worker that has nothing to do.
+        Over a file the longest first, those with many files in parts.
+
+        Parts of a group are decoded from its beginning each, which costs less than a worker that
+        has nothing to do.
         """
         batches = []
         self._parts.clear()
@@ -126,7 +130,7 @@ class BundleSource:
         return batches
 
     def feed(self, batches: list[Batch]) -> Iterator[int]:
-        """The batches as they are ready: all at once from a file, one by one as a stream brings them."""
+        """The batches as they are ready: at once from a file, one by one from a stream."""
         if self._stream is None:
             yield from (batch.number for batch in batches)
             return

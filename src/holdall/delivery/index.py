@@ -1,7 +1,7 @@
-"""The index of a bundle: which frames there are, and where in their joined contents each content of the tree lies.
+"""The index of a bundle: its frames, and where in them each content of the tree lies.
 
-The ordinary frames of a bundle, decoded and joined, are one tar stream. A content is a place in that stream, a
-frame a slice of it; so a content may span frames and a frame may hold many contents.
+The ordinary frames of a bundle, decoded and joined, are one tar stream. A content is a place in
+that stream, a frame a slice of it; so a content may span frames and a frame may hold many contents.
 Format: docs/reference/formats/bundle.md.
 """
 
@@ -19,7 +19,10 @@ UNIT = 512  # a tar block: every content starts at a multiple of it
 
 
 class Frame(NamedTuple):
-    """A zstd frame: where it is stored (from the first frame on), and which slice of the stream it gives."""
+    """A zstd frame: where it is stored, and which slice of the stream it gives.
+
+    `offset` counts from the first frame.
+    """
 
     offset: int
     stored: int
@@ -29,7 +32,10 @@ class Frame(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a content lies in the stream; `content` counts the tree's contents in order of first use."""
+    """Where a content lies in the stream.
+
+    `content` counts the tree's contents in order of first use.
+    """
 
     content: int
     start: int
@@ -49,7 +55,7 @@ class Index(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Frames that no content crosses the border of: the smallest piece of work that stands alone."""
+    """Frames that no content crosses the border of: the least that stands alone."""
 
     frames: tuple[Frame, ...]
     places: tuple[Place, ...]
@@ -65,7 +71,10 @@ class _Wire(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 
 def encode(frames: list[tuple[int, int, bytes]], places: list[Place]) -> bytes:
-    """The index's bytes; a frame is given as raw length, stored length and SHA-256 of its stored bytes."""
+    """The index's bytes.
+
+    A frame is given as raw length, stored length and SHA-256 of its stored bytes.
+    """
     end, skips = 0, []
     for place in places:
         skips.append((place.start - end) // UNIT)
@@ -83,7 +92,10 @@ def encode(frames: list[tuple[int, int, bytes]], places: list[Place]) -> bytes:
 
 
 def parse(data: bytes, sizes: list[int]) -> Index:
-    """Read an index for a tree whose contents have these `sizes`; raises CorruptError when the two do not fit."""
+    """Read an index for a tree whose contents have these `sizes`.
+
+    Raises CorruptError when the two do not fit.
+    """
     try:
         wire = msgspec.msgpack.decode(data, type=_Wire)
     except (msgspec.MsgspecError, RecursionError) as error:

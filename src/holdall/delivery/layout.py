@@ -25,8 +25,9 @@ HEAD_SIZE = _FRAME.size + _HEAD.size
 class Head(NamedTuple):
     """The first bytes of a bundle. Lengths are in bytes; flags are bit sets.
 
-    A reader refuses unknown `incompatible` flags, refuses to change a file with unknown `read_only` flags, and
-    ignores unknown `compatible` ones. `content` is the length of all ordinary frames together.
+    A reader refuses unknown `incompatible` flags, refuses to change a file with unknown `read_only`
+    flags, and ignores unknown `compatible` ones. `content` is the length of all ordinary frames
+    together.
     """
 
     envelope: int
@@ -64,7 +65,10 @@ def encode_head(head: Head) -> bytes:
 
 
 def parse_head(data: bytes) -> Head:
-    """Read the head; raises CorruptError when it is no bundle, too new, or asks for more than the limits."""
+    """Read the head.
+
+    Raises CorruptError when it is no bundle, too new, or asks for more than the limits.
+    """
     if (
         len(data) < HEAD_SIZE
         or data[:8] != _FRAME.pack(SKIPPABLE, _HEAD.size)
@@ -84,7 +88,8 @@ def parse_head(data: bytes) -> Head:
     ) = _HEAD.unpack_from(data, 8)
     if version != FORMAT or incompatible:
         raise CorruptError(
-            f"The bundle has format {version} with flags {incompatible:#x}, newer than this holdall reads."
+            f"The bundle has format {version} with flags {incompatible:#x}, newer than this "
+            "holdall reads."
         )
     if (
         envelope_size > MAX_ENVELOPE
@@ -102,7 +107,10 @@ def section(number: int, data: bytes) -> bytes:
 
 
 def section_body(number: int, length: int, data: bytes) -> bytes:
-    """What a skippable frame holds; raises CorruptError when it is not the frame the head announced."""
+    """What a skippable frame holds.
+
+    Raises CorruptError when it is not the frame the head announced.
+    """
     if (
         data[: _FRAME.size] != _FRAME.pack(SKIPPABLE + number, length)
         or len(data) != _FRAME.size + length

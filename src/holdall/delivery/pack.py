@@ -1,7 +1,10 @@
-"""Packing a tree: one tar stream, cut into zstd frames that any number of workers compress and decode alone.
+"""Packing a tree: one tar stream, cut into zstd frames.
 
-Deterministic: contents by kind of file, then path; frames cut by size; one version of libzstd gives the same bytes.
-Memory: two frames and one compressor for each worker, about 250 MB a worker at level 19 and 32 MiB frames.
+Any number of workers compress and decode frames alone.
+
+Deterministic: contents by kind of file, then path; frames cut by size; one version of libzstd gives
+the same bytes. Memory: two frames and one compressor for each worker, about 250 MB a worker at
+level 19 and 32 MiB frames.
 """
 
 from collections import deque
@@ -43,7 +46,9 @@ def pack(
     workers: int = 2,
     report: Callable[[int], None] = lambda raw: None,
 ) -> Packed:
-    """Write the frames of `tree` to `out`; `read(file)` gives a file's bytes in pieces of at most a frame.
+    """Write the frames of `tree` to `out`.
+
+    `read(file)` gives a file's bytes in pieces of at most a frame.
 
     `report` gets the raw bytes of each frame written, which add up to `stream_size(tree)`.
     """
@@ -118,7 +123,10 @@ def _content_sizes(tree: Tree) -> list[int]:
 def _slices(
     members: Iterator[_Member], places: list[Place], frame_size: int | None
 ) -> Iterator[bytes]:
-    """Cut the stream into frames: whole members while they fit; one longer than a frame starts one and is cut."""
+    """Cut the stream into frames: whole members while they fit.
+
+    One longer than a frame starts one and is cut.
+    """
     buffer, position, count = bytearray(), 0, 0
     for member in members:
         whole = len(member.header) + member.size + len(padding(member.size))

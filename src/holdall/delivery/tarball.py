@@ -1,6 +1,9 @@
-"""The tar headers of a bundle's stream: enough for any tar to unpack it, nothing that could differ between builds.
+"""The tar headers of a bundle's stream.
 
-POSIX pax format (IEEE Std 1003.1, pax, "ustar Interchange Format"); owner 0, fixed time, canonical modes.
+Enough for any tar to unpack it, nothing that could differ between builds.
+
+POSIX pax format (IEEE Std 1003.1, pax, "ustar Interchange Format"); owner 0, fixed time, canonical
+modes.
 """
 
 import tarfile
@@ -29,7 +32,7 @@ def header(entry: Entry) -> bytes:
 
 
 def link_header(file: File, first: str) -> bytes:
-    """The header of a file whose content and mode are those of the file at `first`, which comes before it."""
+    """The header of a file that equals the one at `first`, which comes before it."""
     member = tarfile.TarInfo(file.path)
     member.mtime, member.mode = _TIME, 0o755 if file.executable else 0o644
     member.type, member.linkname = tarfile.LNKTYPE, first

@@ -15,7 +15,7 @@ _PIECE = 2**20
 
 
 def compress(data: bytes, level: int) -> bytes:
-    """One frame that holds `data`, with its length and no checksum, in a window that covers all of it."""
+    """One frame of `data`, with its length and no checksum, in a window that covers it."""
     window = min(max((len(data) - 1).bit_length() if data else 0, _MIN_WINDOW), _MAX_WINDOW)
     options = {
         zstd.CompressionParameter.compression_level: level,
@@ -27,7 +27,10 @@ def compress(data: bytes, level: int) -> bytes:
 
 
 def decompress(frame: bytes | memoryview, size: int) -> bytes:
-    """The `size` bytes a frame holds; raises CorruptError for any other length, having made one byte too many at most."""
+    """The `size` bytes a frame holds.
+
+    Raises CorruptError for any other length, having made one byte too many at most.
+    """
     return b"".join(decompress_pieces(frame, size))
 
 

@@ -1,7 +1,8 @@
-"""The form ``tree``: the files of a release as ordinary files, hard-linked to those of the version before.
+"""The form ``tree``: ordinary files, hard-linked to those of the version before.
 
-Lineage: contents are shared only between versions of one ref, so no other app's content can be attached. A file that
-was written to since its version was installed, or changed its size, is no seed; its content is taken from the source.
+Lineage: contents are shared only between versions of one ref, so no other app's content can be
+attached. A file that was written to since its version was installed, or changed its size, is no
+seed; its content is taken from the source.
 """
 
 import errno
@@ -24,7 +25,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Seed(NamedTuple):
-    """An older version's files that may be linked: its tree, its folder, and when it was complete (ns)."""
+    """An older version's files that may be linked: tree, folder, time of completion (ns)."""
 
     tree: Tree
     files: str
@@ -32,10 +33,10 @@ class Seed(NamedTuple):
 
 
 class Layup(NamedTuple):
-    """What laying a tree down takes: every distinct file either linked from a seed or produced by the source.
+    """What laying a tree down takes: each distinct file linked from a seed or produced.
 
-    `linked` pairs the seed's path with the files that get its inode; `fresh` maps a raw digest to the files that get
-    its bytes. Sizes in bytes.
+    `linked` pairs the seed's path with the files that get its inode; `fresh` maps a raw digest to
+    the files that get its bytes. Sizes in bytes.
     """
 
     tree: Tree
@@ -81,10 +82,12 @@ def lay_down(
     verity: bool = False,
     report: Callable[[int], None] = lambda size: None,
 ) -> None:
-    """Make the files of a tree under the new folder `target`; every byte that enters is checked against its digest.
+    """Make the files of a tree under the new folder `target`.
 
-    `report` gets the bytes produced as they come; together `layup.fresh_size`, and more where the seed was not what it
-    should be. Raises CorruptError and OSError.
+    Every byte that enters is checked against its digest.
+
+    `report` gets the bytes produced as they come; together `layup.fresh_size`, and more where the
+    seed was not what it should be. Raises CorruptError and OSError.
     """
     os.mkdir(target, 0o755)
     root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -99,7 +102,10 @@ def lay_down(
 
 
 class _Workshop:
-    """What every worker needs. `_perform` and what it calls run in forked workers, the rest in the parent."""
+    """What every worker needs.
+
+    `_perform` and what it calls run in forked workers, the rest in the parent.
+    """
 
     def __init__(self, layup: Layup, source: ContentSource, root: int, *, verity: bool) -> None:
         self._layup = layup
@@ -144,7 +150,10 @@ class _Workshop:
         yield from self._source.feed(self._batches)
 
     def _make_rest(self) -> None:
-        """The symbolic links, and the folders without files: every other one was made with its first file."""
+        """The symbolic links, and the folders without files.
+
+        Every other folder was made with its first file.
+        """
         for entry in self._layup.tree.entries:
             if isinstance(entry, Directory):
                 self._make_folder(entry.path)
@@ -264,7 +273,10 @@ class _Workshop:
 
 
 def _pour(fd: int, pieces: Pieces, size: int) -> bytes:
-    """Write pieces to a file and return the digest of all; a content that comes whole is hashed without copying."""
+    """Write pieces to a file and return the digest of all.
+
+    A content that comes whole is hashed without copying.
+    """
     hasher = None
     for piece in pieces:
         if len(piece) == size:

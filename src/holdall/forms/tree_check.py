@@ -26,8 +26,8 @@ def inspect(
 ) -> list[Fault]:
     """What in the folder `files` is not as `tree` says: path and sentence, sorted by path.
 
-    Every inode is read once, by workers; `report` gets bytes, together those of the tree's distinct contents. With
-    `fast` the kernel's fs-verity digest is taken where there is one.
+    Every inode is read once, by workers; `report` gets bytes, together those of the tree's distinct
+    contents. With `fast` the kernel's fs-verity digest is taken where there is one.
     """
     faults = _shape(tree, files)
     bad = {path for path, _ in faults}
@@ -56,7 +56,9 @@ def inspect(
 def mend(
     tree: Tree, files: str, faults: Sequence[str], source: ContentSource, scratch: str
 ) -> list[str]:
-    """Bring the paths in `faults` to what `tree` says; contents come from `source` by way of the new folder `scratch`.
+    """Bring the paths in `faults` to what `tree` says.
+
+    Contents come from `source` by way of the new folder `scratch`.
 
     Returns the paths whose contents the source does not have; they stay as they are.
     """

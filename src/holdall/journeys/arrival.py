@@ -1,4 +1,7 @@
-"""A bundle that comes in: opened, its signatures checked, its tree and index decoded when somebody trusts it."""
+"""A bundle that comes in: opened, its signatures checked.
+
+Its tree and index are decoded when somebody trusts it.
+"""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +19,10 @@ STREAM = "-"
 
 
 class Arrival(NamedTuple):
-    """A bundle's file or stream, what stands before its frames, and its release; nobody has judged it yet."""
+    """A bundle's file or stream, what stands before its frames, and its release.
+
+    Nobody has judged it yet.
+    """
 
     path: str
     stream: BinaryIO

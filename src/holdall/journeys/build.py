@@ -1,4 +1,7 @@
-"""Building a bundle from a source folder. Same input, same bytes: no clock, no owner, no order of a file system."""
+"""Building a bundle from a source folder.
+
+Same input, same bytes: no clock, no owner, no order of a file system.
+"""
 
 import os
 import platform
@@ -32,7 +35,7 @@ from holdall.trust.keys import SigningKey
 
 
 class BuildOptions(NamedTuple):
-    """How to pack: bytes of a frame, zstd level (1 to 22), and the moments the release begins and ends to hold."""
+    """How to pack: bytes of a frame, zstd level (1 to 22), lifetime of the release."""
 
     frame_size: int | None = None
     level: int = packing.LEVEL
@@ -71,7 +74,8 @@ def build(
 ) -> Built:
     """Make the bundle `out` of `folder` (``holdall.toml`` and ``files/``), signed by `keys`.
 
-    Raises UsageError for what an app may not be; then, or killed, it leaves no file at `out` but the one that was there.
+    Raises UsageError for what an app may not be; then, or killed, it leaves no file at `out` but
+    the one that was there.
     """
     with plain_errors(f"{folder} cannot be built"):
         manifest = read_source(folder)
@@ -165,7 +169,10 @@ def _write(
         try:
             with open(beside, "xb") as file:
                 file.write(encode_head(head))
-                file.writelines(section(number, data) for number, data in enumerate((envelope, tree_section, index_section), start=1))
+                file.writelines(
+                    section(number, data)
+                    for number, data in enumerate((envelope, tree_section, index_section), start=1)
+                )
                 shutil.copyfileobj(frames, file, 2**20)
             os.rename(beside, out)
         finally:
@@ -198,6 +205,9 @@ def _release(
 
 
 def _source_date() -> str:
-    """The time of SOURCE_DATE_EPOCH (reproducible-builds.org), or none: the clock would make two builds differ."""
+    """The time of SOURCE_DATE_EPOCH (reproducible-builds.org), or none.
+
+    The clock would make two builds differ.
+    """
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     return datetime.fromtimestamp(int(epoch), UTC).isoformat() if epoch.isdecimal() else ""

@@ -10,7 +10,10 @@ from holdall.store.rubbish import sweep, waiting
 
 
 class Cleaned(NamedTuple):
-    """The versions removed (ref and version), and how many removed ones wait for what still runs from them."""
+    """The versions removed (ref and version).
+
+    `waiting` counts removed ones that something still runs from.
+    """
 
     removed: tuple[tuple[str, str], ...]
     waiting: int
@@ -19,7 +22,10 @@ class Cleaned(NamedTuple):
 def collect(
     host: Host, *, keep: int | None = None, dry_run: bool = False, report: Report = silent
 ) -> Cleaned:
-    """Free all that is not wanted. With `keep`, also the versions of each ref beyond the active one and the `keep` newest others."""
+    """Free all that is not wanted.
+
+    With `keep`, also the versions of each ref beyond the active one and the `keep` newest others.
+    """
     if dry_run:
         old = _old(host, keep)
         return Cleaned(

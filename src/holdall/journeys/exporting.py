@@ -1,4 +1,4 @@
-"""Showing apps on the host: bringing what stands there to what the active deployments of an app say."""
+"""Showing apps on the host, as the active deployments of an app say."""
 
 import os
 from collections.abc import Callable
@@ -18,10 +18,12 @@ Read = Callable[[str], bytes]
 
 
 def reconcile(host: Host, ref: Ref, report: Report) -> None:
-    """Make the launch file of `ref`, and what the host shows of its app, follow what is active; may be repeated.
+    """Make the launch file of `ref`, and what the host shows of its app, follow what is active.
 
-    Where more than one ref of an app is installed, the one changed last is shown. What cannot be shown is reported,
-    loudly, and changes nothing else: the app itself is installed by then.
+    May be repeated.
+
+    Where more than one ref of an app is installed, the one changed last is shown. What cannot be
+    shown is reported, loudly, and changes nothing else: the app itself is installed by then.
     """
     active = host.catalog.active(ref)
     _keep_stub(host, ref, active)
@@ -42,7 +44,10 @@ def reconcile(host: Host, ref: Ref, report: Report) -> None:
 
 
 def export(host: Host, ref: Ref, report: Report = silent) -> tuple[str, ...]:
-    """Show `ref` on the host; returns the paths of what it has there. Raises UnsupportedError where a store exports nothing."""
+    """Show `ref` on the host; returns the paths of what it has there.
+
+    Raises UnsupportedError where a store exports nothing.
+    """
     places = _places(host)
     active = host.catalog.active(ref)
     reconcile(host, ref, report)
@@ -64,7 +69,10 @@ def unexport(host: Host, ref: Ref, report: Report = silent) -> None:
 
 
 def reader(deployment_files: str, digests: dict[str, bytes]) -> Read:
-    """Reads an app's regular files, checked against their digests; raises CorruptError for anything else."""
+    """Reads an app's regular files, checked against their digests.
+
+    Raises CorruptError for anything else.
+    """
     from holdall.model.digest import digest_of
     from holdall.system.kernel import open_beneath
 

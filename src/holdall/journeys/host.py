@@ -12,14 +12,14 @@ from holdall.store.layout import SYSTEM, Layout, default_root
 
 
 class Places(NamedTuple):
-    """The folders of the host that exported files go to: XDG_DATA_HOME or its like, and one on the PATH."""
+    """The folders of the host that exported files go to: for data, and one on the PATH."""
 
     data: str
     commands: str
 
 
 class Host(NamedTuple):
-    """A store, the places it exports to (None: nowhere), and how long to wait for its lock, in seconds.
+    """A store, where it exports to (None: nowhere), and the seconds to wait for its lock.
 
     `data` is where apps keep their data; None is each user's own data folder.
     """

@@ -8,7 +8,10 @@ from holdall.journeys.arrival import arriving
 
 
 def inspect(path: str) -> dict[str, Any]:
-    """The facts of the bundle at `path`, after its signatures and digests were checked; frames are not decoded."""
+    """The facts of the bundle at `path`, after its signatures and digests were checked.
+
+    Frames are not decoded.
+    """
     with arriving(path) as arrival:
         opened = arrival.open()
         release = arrival.release

@@ -1,4 +1,7 @@
-"""Installing and updating from bundles: plan, stage, one sync, one rename. An update is an install that has a seed."""
+"""Installing and updating from bundles: plan, stage, one sync, one rename.
+
+An update is an install that has a seed.
+"""
 
 import os
 from collections.abc import Iterator
@@ -28,7 +31,10 @@ from holdall.system.kernel import enable_verity, sync_filesystem
 
 
 class InstallPlan(NamedTuple):
-    """What an install will do; sizes in bytes. `produced` are decoded from the bundle, `linked` shared with `before`."""
+    """What an install will do; sizes in bytes.
+
+    `produced` are decoded from the bundle, `linked` shared with `before`.
+    """
 
     ref: Ref
     version: str
@@ -51,10 +57,12 @@ def install(
     only_update: bool = False,
     report: Report = silent,
 ) -> InstallPlan:
-    """Install the bundle at `path` ("-" for standard input) and make it the active version of its ref.
+    """Install the bundle at `path` and make it the active version of its ref.
 
-    With `only_update`, raises NotFoundError unless the ref is installed. Raises UntrustedError, CorruptError,
-    BusyError, NoSpaceError; whatever it raises, the store is as it was.
+    "-" is standard input.
+
+    With `only_update`, raises NotFoundError unless the ref is installed. Raises UntrustedError,
+    CorruptError, BusyError, NoSpaceError; whatever it raises, the store is as it was.
     """
     with arriving(path) as arrival:
         if dry_run:
@@ -89,7 +97,10 @@ def install(
 
 @contextmanager
 def _staging(writer: Writer, ref: Ref) -> Iterator[str]:
-    """A folder to make a deployment in; when that fails, nothing of it is left and nothing is noted."""
+    """A folder to make a deployment in.
+
+    When that fails, nothing of it is left and nothing is noted.
+    """
     staged = writer.stage()
     try:
         yield staged
@@ -104,7 +115,8 @@ def _warn_of_runtime(host: Host, release: Release, report: Report) -> None:
     if runtime is not None and host.catalog.active(runtime) is None:
         report(
             Event(
-                f"{release.manifest.id} runs on {runtime}, which is not installed; install that too.",
+                f"{release.manifest.id} runs on {runtime}, which is not installed; install that "
+                "too.",
                 loud=True,
             )
         )
@@ -138,7 +150,10 @@ def _plan(
 
 
 def _seed(deployment: Deployment | None) -> form.Seed | None:
-    """An installed version as a seed; none when what stands beside its files is not what was installed."""
+    """An installed version as a seed.
+
+    None when what stands beside its files is not what was installed.
+    """
     if deployment is None:
         return None
     release, data = deployment.read("release"), deployment.read("tree")

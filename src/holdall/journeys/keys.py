@@ -1,7 +1,7 @@
 """Signing keys and whom a store trusts.
 
-A user's signing key lies in the user's configuration, or under ``keys/`` of a store given by its root. Nothing but
-`generate`, a first use and `trust` adds to a keyring.
+A user's signing key lies in the user's configuration, or under ``keys/`` of a store given by its
+root. Nothing but `generate`, a first use and `trust` adds to a keyring.
 """
 
 import os
@@ -18,7 +18,7 @@ from holdall.trust.keys import PublicKey, SigningKey
 
 
 class KnownKey(NamedTuple):
-    """A key a store knows: what it may sign, whether it is revoked, whether it is the user's own."""
+    """A key a store knows: what it may sign, whether it is revoked or the user's own."""
 
     fingerprint: str
     name: str
@@ -36,7 +36,10 @@ def key_path(host: Host) -> str:
 
 
 def generate(host: Host) -> tuple[PublicKey, bool]:
-    """Make the user's signing key, once, and trust it in the store for everything; returns it and whether it is new."""
+    """Make the user's signing key, once, and trust it in the store for everything.
+
+    Returns it and whether it is new.
+    """
     path = key_path(host)
     with plain_errors("The signing key cannot be made"), writing(host.layout, wait=host.wait):
         new = not os.path.exists(path)

@@ -1,4 +1,7 @@
-"""What a store has: listings that open no more than they show. On a start path: imports as little as can be."""
+"""What a store has: listings that open no more than they show.
+
+On a start path: imports as little as can be.
+"""
 
 import os
 from typing import Any, NamedTuple
@@ -9,7 +12,10 @@ from holdall.store.catalog import Deployment, history
 
 
 class Listed(NamedTuple):
-    """One installed app: its active version and how many others are installed. `size` is apparent, in bytes."""
+    """One installed app: its active version and how many others are installed.
+
+    `size` is apparent, in bytes.
+    """
 
     ref: str
     version: str
@@ -82,7 +88,10 @@ def signers(deployment: Deployment) -> list[str]:
 
 
 def events(host: Host, pattern: RefPattern) -> list[dict[str, Any]]:
-    """What happened to an app, oldest first, each with whether that version is still installed and active."""
+    """What happened to an app, oldest first.
+
+    Each with whether that version is still installed and active.
+    """
     ref = host.catalog.resolve(pattern)
     active = host.catalog.active(ref)
     installed = {item.digest: item for item in host.catalog.deployments(ref)}
@@ -100,7 +109,10 @@ def events(host: Host, pattern: RefPattern) -> list[dict[str, Any]]:
 
 
 class Usage(NamedTuple):
-    """What a ref takes: `apparent` counts every version whole, `unique` every inode's disk blocks once; bytes."""
+    """What a ref takes, in bytes.
+
+    `apparent` counts every version whole, `unique` every inode's disk blocks once.
+    """
 
     ref: str
     versions: int

@@ -1,7 +1,10 @@
-"""Carrying a change through, the first time or after a kill: the steps after the point of no return.
+"""Carrying a change through, the first time or after a kill.
 
-A change of a ref is one note in the journal and then the steps of `finish`, each of which may be repeated. Found by the
-next command, a note is finished; one whose deployment never got its place is dropped, and the old version stays.
+These are the steps after the point of no return.
+
+A change of a ref is one note in the journal and then the steps of `finish`, each of which may be
+repeated. Found by the next command, a note is finished; one whose deployment never got its place is
+dropped, and the old version stays.
 """
 
 import os
@@ -24,7 +27,9 @@ def change(
     version: str = "",
     show: bool = True,
 ) -> dict[str, Any]:
-    """A note: afterwards `active` (a release digest, or None) is the active deployment and `discard` are gone.
+    """A note of what shall be.
+
+    `active` (a release digest, or None) is then the active deployment, and `discard` are gone.
 
     `show` is False where the active deployment stays, so that nothing on the host can change.
     """
@@ -67,14 +72,20 @@ def finish(host: Host, writer: Writer, ref: Ref, note: dict[str, Any], report: R
 
 
 def recover(host: Host, writer: Writer, report: Report) -> None:
-    """Finish what killed commands left, and free what nothing runs from; for the holder of the lock."""
+    """Finish what killed commands left, and free what nothing runs from.
+
+    For the holder of the lock.
+    """
     recover_all_but_rubbish(host, writer, report)
     clear_staging(host.layout)
     sweep(host.layout)
 
 
 def recover_all_but_rubbish(host: Host, writer: Writer, report: Report) -> None:
-    """Only finish what killed commands left: all that a quick command must have done before its own change."""
+    """Only finish what killed commands left.
+
+    All that a quick command must have done before its own change.
+    """
     for note in writer.notes():
         ref = Ref.parse(note["ref"])
         report(Event(f"Carrying on with what was interrupted: {note['event']['action']} of {ref}."))
@@ -82,7 +93,7 @@ def recover_all_but_rubbish(host: Host, writer: Writer, report: Report) -> None:
 
 
 def recover_if_needed(host: Host, report: Report) -> None:
-    """The same at the start of a reading command, only if something is there to do and nobody else is at it."""
+    """The same for a reading command, if there is something to do and nobody is at it."""
     if not host.catalog.unfinished():
         return
     try:

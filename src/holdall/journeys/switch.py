@@ -1,4 +1,7 @@
-"""Going back to an installed version, and taking versions away. On the path of ``remove``: imports as little as can be."""
+"""Going back to an installed version, and taking versions away.
+
+On the path of ``remove``: imports as little as can be.
+"""
 
 from typing import NamedTuple
 
@@ -12,7 +15,10 @@ from holdall.system.process import leave_behind
 
 
 class Switch(NamedTuple):
-    """A ref before and after: the version that was active and the one that is (None: none), and those taken away."""
+    """A ref before and after a change.
+
+    The version that was active and the one that is (None: none), and those taken away.
+    """
 
     ref: Ref
     before: str | None
@@ -52,10 +58,13 @@ def remove(
     dry_run: bool = False,
     report: Report = silent,
 ) -> Switch:
-    """Take an app away, or one `version` of it; what runs keeps running, and its space returns when it ends.
+    """Take an app away, or one `version` of it.
 
-    Returns at once: the files are freed by a process left behind. Where the active version goes and others stay, the
-    one active before becomes active. Raises NotFoundError, and UsageError for a runtime that installed apps need.
+    What runs keeps running, and its space returns when it ends.
+
+    Returns at once: the files are freed by a process left behind. Where the active version goes and
+    others stay, the one active before becomes active. Raises NotFoundError, and UsageError for a
+    runtime that installed apps need.
     """
     if dry_run:
         return _remove_plan(host.catalog, pattern, version)[0]

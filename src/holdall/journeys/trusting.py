@@ -21,7 +21,10 @@ def refuse(app: str, fingerprint: str) -> bool:
 
 
 class TrustChoice(NamedTuple):
-    """What the user decided beforehand. `trust_key` is a fingerprint; `ask(app id, fingerprint)` decides on first use."""
+    """What the user decided beforehand.
+
+    `trust_key` is a fingerprint; `ask(app id, fingerprint)` decides on first use.
+    """
 
     trust_key: str | None = None
     insecure_unsigned: bool = False
@@ -31,13 +34,19 @@ class TrustChoice(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """The fingerprint that answers for a release ("" for an unsigned one let in), and the keyring to keep, if it is new."""
+    """The fingerprint that answers for a release, and the keyring to keep, if it is new.
+
+    The fingerprint is "" for an unsigned one that is let in.
+    """
 
     publisher: str
     keyring: Keyring | None = None
 
     def keep(self, layout: Layout) -> None:
-        """Keep a first use of a key, once what it signed has arrived whole; for the holder of the store's lock."""
+        """Keep a first use of a key, once what it signed has arrived whole.
+
+        For the holder of the store's lock.
+        """
         if self.keyring is not None:
             write_keyring(layout, self.keyring)
 
@@ -71,7 +80,8 @@ def accept(signed: Signed, layout: Layout, choice: TrustChoice, report: Report) 
             raise
         if choice.trust_key is not None and not _means(choice.trust_key, key.fingerprint):
             raise UntrustedError(
-                f"{release.manifest.id} is signed by key {key.fingerprint}, not by the key {choice.trust_key} you trust."
+                f"{release.manifest.id} is signed by key {key.fingerprint}, not by the key "
+                f"{choice.trust_key} you trust."
             ) from None
         return Accepted(key.fingerprint, keyring.with_grant(key, (release.manifest.id,)))
 

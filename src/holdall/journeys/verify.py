@@ -18,7 +18,10 @@ from holdall.trust.envelope import open_envelope
 
 
 class Verified(NamedTuple):
-    """One installed version: what is wrong with it, as a sentence for each path; `fast` asked the kernel for digests."""
+    """One installed version: what is wrong with it, as a sentence for each path.
+
+    `fast` asked the kernel for digests.
+    """
 
     ref: str
     version: str
@@ -37,9 +40,12 @@ def verify(
     fast: bool = False,
     report: Report = silent,
 ) -> list[Verified]:
-    """Check every installed version, or those of the apps named: signature, tree, names, modes and every byte.
+    """Check every installed version, or those of the apps named.
 
-    With `fast`, contents are measured by the kernel (fs-verity); a file it holds no digest for is read.
+    That is signature, tree, names, modes and every byte.
+
+    With `fast`, contents are measured by the kernel (fs-verity); a file it holds no digest for is
+    read.
     """
     catalog = host.catalog
     refs = [catalog.resolve(pattern) for pattern in patterns] or catalog.refs()
@@ -78,7 +84,10 @@ def _verify_one(host: Host, deployment: Deployment, *, fast: bool, report: Repor
 
 
 def signed_tree(host: Host, deployment: Deployment) -> tuple[Tree, str]:
-    """The tree of a deployment, checked from the signature down; and its version. Raises CorruptError or UntrustedError."""
+    """The tree of a deployment, checked from the signature down; and its version.
+
+    Raises CorruptError or UntrustedError.
+    """
     from hashlib import sha256
 
     signed = open_envelope(deployment.read("envelope"))
@@ -110,9 +119,12 @@ class Repaired(NamedTuple):
 def repair(
     path: str, host: Host, *, only: tuple[RefPattern, ...] = (), report: Report = silent
 ) -> list[Repaired]:
-    """Mend every installed version of a bundle's ref, taking contents from the bundle; every byte is checked.
+    """Mend every installed version of a bundle's ref, taking contents from the bundle.
 
-    Raises NotFoundError when the ref is not installed, or naming the contents the bundle does not have.
+    Every byte is checked.
+
+    Raises NotFoundError when the ref is not installed, or naming the contents the bundle does not
+    have.
     """
     with arriving(path) as arrival, writing(host.layout, wait=host.wait) as writer:
         recover(host, writer, report)
@@ -143,7 +155,8 @@ def repair(
         recover(host, writer, report)
         if missing:
             raise NotFoundError(
-                f"The bundle does not have {len(missing)} contents that are damaged, such as {missing[0]}."
+                f"The bundle does not have {len(missing)} contents that are damaged, such as "
+                f"{missing[0]}."
             )
         return mended
 

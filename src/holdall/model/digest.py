@@ -1,7 +1,8 @@
 """The one name of a content: its fs-verity file digest (SHA-256, 4096-byte blocks, no salt).
 
-The layout of the Merkle tree and of the 256-byte descriptor is the kernel's (Documentation/filesystems/fsverity.rst,
-"Merkle tree" and "fs-verity descriptor"), so a signed tree entry, a pool key and what the kernel measures are equal.
+The layout of the Merkle tree and of the 256-byte descriptor is the kernel's
+(Documentation/filesystems/fsverity.rst, "Merkle tree" and "fs-verity descriptor"), so a signed tree
+entry, a pool key and what the kernel measures are equal.
 """
 
 from hashlib import sha256
@@ -15,7 +16,8 @@ SIZE = 32
 PREFIX = "sha256-4k:"
 
 _ZERO_BLOCK = bytes(BLOCK)
-# version 1, SHA-256, 2^12-byte blocks, no salt, reserved; after the size: root[64], salt[32], reserved[144]
+# version 1, SHA-256, 2^12-byte blocks, no salt, reserved; after the size: root[64], salt[32],
+# reserved[144]
 _DESCRIPTOR_HEAD = pack("<BBBBI", 1, 1, 12, 0, 0)
 _DESCRIPTOR_TAIL = bytes(32 + 32 + 144)
 

@@ -47,7 +47,10 @@ class Permissions(
 class Exports(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True
 ):
-    """Files of the app that appear on the host, as paths in the tree; `commands` are short command names."""
+    """Files of the app that appear on the host, as paths in the tree.
+
+    `commands` are short command names.
+    """
 
     desktop: tuple[_Text, ...] | None = None
     icons: tuple[_Text, ...] | None = None
@@ -184,7 +187,8 @@ def _check_permissions(permissions: Permissions) -> None:
         found = _FILESYSTEM.fullmatch(entry)
         if not found or {"..", "."} & set(found["path"].split("/")):
             raise UsageError(
-                f"{entry!r} is not a filesystem permission: use home, host, ~/DIR, xdg-NAME or /DIR, with :ro or :rw."
+                f"{entry!r} is not a filesystem permission: use home, host, ~/DIR, xdg-NAME or "
+                "/DIR, with :ro or :rw."
             )
     for name in (*permissions.session_bus, *permissions.session_bus_own, *permissions.system_bus):
         if not _BUS_NAME.fullmatch(name) or "." not in name or len(name) > 255:

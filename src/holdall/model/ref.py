@@ -1,4 +1,7 @@
-"""Names of apps: ``id/arch/branch``. Whatever does not fit the grammar is refused before a path is joined."""
+"""Names of apps: ``id/arch/branch``.
+
+Whatever does not fit the grammar is refused before a path is joined.
+"""
 
 import re
 from typing import NamedTuple
@@ -29,7 +32,10 @@ class Ref(NamedTuple):
 
 
 class RefPattern(NamedTuple):
-    """A ref shortened to what is unambiguous: ``id``, ``id//branch``, ``id/arch`` or the whole; None matches all."""
+    """A ref shortened to what is unambiguous: ``id``, ``id//branch``, ``id/arch`` or the whole.
+
+    None matches all.
+    """
 
     id: str
     arch: str | None
@@ -67,7 +73,8 @@ def checked_id(text: str) -> str:
     """`text` when it is an app id, else UsageError."""
     if len(text) > 255 or not _ID.fullmatch(text):
         raise UsageError(
-            f"{text!r} is not an app id: write a reversed domain name of three or more parts, such as org.example.Editor."
+            f"{text!r} is not an app id: write a reversed domain name of three or more parts, such "
+            "as org.example.Editor."
         )
     return text
 

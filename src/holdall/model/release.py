@@ -1,4 +1,6 @@
-"""The release: a manifest, the digest of a tree and how its bytes were packed. The thing that is signed.
+"""The release: a manifest, the digest of a tree and how its bytes were packed.
+
+The thing that is signed.
 
 Format: docs/reference/formats/release.md. One exact encoding: what is shown is what was signed.
 """
@@ -21,7 +23,10 @@ _Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class Packing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
-    """SHA-256 of the bundle's compressed tree section and index section, so that nothing unsigned is decoded."""
+    """SHA-256 of a bundle's compressed tree and index sections.
+
+    So nothing unsigned is decoded.
+    """
 
     tree: _Sha256
     index: _Sha256
@@ -30,8 +35,10 @@ class Packing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="k
 class Release(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True
 ):
-    """One version of one ref. `size` is the apparent size in bytes, `entries` the number of the tree's entries;
-    `created` and `expires` are RFC 3339 times in UTC or empty.
+    """One version of one ref.
+
+    `size` is the apparent size in bytes, `entries` the number of the tree's entries; `created` and
+    `expires` are RFC 3339 times in UTC or empty.
     """
 
     format: int
@@ -91,7 +98,8 @@ def parse(data: bytes) -> Release:
 def order_of(serial: int, version: str) -> Order:
     """A key that orders releases of one ref: by serial, then by version as people read it.
 
-    Digits compare as numbers; ``~`` sorts before the end, as in Debian, so 1.0~rc1 comes before 1.0.
+    Digits compare as numbers; ``~`` sorts before the end, as in Debian, so 1.0~rc1 comes before
+    1.0.
     """
     return serial, tuple(_part(text) for text in re.findall(r"\d+|~|[A-Za-z]+", version)) + (
         (0, 0, ""),

@@ -1,7 +1,7 @@
 """The files of an app as a value: sorted entries and their one exact encoding.
 
-Format: docs/reference/formats/tree.md. Parsing is hostile-input code: a tree that is built at all is canonical,
-so everything that takes a `Tree` may trust its paths.
+Format: docs/reference/formats/tree.md. Parsing is hostile-input code: a tree that is built at all
+is canonical, so everything that takes a `Tree` may trust its paths.
 """
 
 import re
@@ -83,7 +83,10 @@ class _Wire(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 
 def encode(tree: Tree) -> bytes:
-    """The one exact encoding of `tree`; raises UsageError where its paths or targets break the rules."""
+    """The one exact encoding of `tree`.
+
+    Raises UsageError where its paths or targets break the rules.
+    """
     _check_paths([entry.path for entry in tree.entries], UsageError)
     wire = _Wire(FORMAT, [entry.path for entry in tree.entries], b"", [], [], b"", [])
     kinds, digests = bytearray(), bytearray()
@@ -195,7 +198,8 @@ def _contents(wire: _Wire) -> list[tuple[bytes, int]]:
 
 def _check_paths(paths: list[str], error: type[CorruptError | UsageError]) -> None:
     joined = "/".join(paths)
-    # what is printable has no control, bidirectional or surrogate character; the pattern decides the rest
+    # what is printable has no control, bidirectional or surrogate character; the pattern decides
+    # the rest
     if not joined.isprintable() and _FORBIDDEN.search(joined):
         bad = next(path for path in paths if _FORBIDDEN.search(path))
         raise error(f"The path {bad!a} has a control character; such names are refused.")

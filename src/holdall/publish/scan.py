@@ -1,4 +1,7 @@
-"""Reading the files of a source folder into a tree. Anything an installed app may not have is refused here."""
+"""Reading the files of a source folder into a tree.
+
+Anything an installed app may not have is refused here.
+"""
 
 import os
 import stat
@@ -13,7 +16,10 @@ _PIECE = 2**20
 
 
 class Scan(NamedTuple):
-    """A folder as a tree; `read` gives a file's bytes again and raises UsageError when they changed since."""
+    """A folder as a tree.
+
+    `read` gives a file's bytes again and raises UsageError when they changed since.
+    """
 
     folder: str
     tree: Tree
@@ -27,12 +33,16 @@ class Scan(NamedTuple):
                 yield piece
         if hasher.digest() != file.digest:
             raise UsageError(
-                f"{file.path} changed while it was packed; build again when nothing writes to the folder."
+                f"{file.path} changed while it was packed; build again when nothing writes to the "
+                "folder."
             )
 
 
 def scan(folder: str, report: Callable[[int], None] = lambda size: None) -> Scan:
-    """Read `folder` into a tree; `report` gets the bytes of each file read. Raises UsageError naming what may not be."""
+    """Read `folder` into a tree; `report` gets the bytes of each file read.
+
+    Raises UsageError naming what may not be.
+    """
     entries: list[Entry] = []
     links: dict[tuple[int, int], list[str]] = {}
     counts: dict[tuple[int, int], int] = {}
@@ -79,7 +89,8 @@ def _check_mode(path: str, mode: int) -> None:
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise UsageError(
-            f"{path} is a device, FIFO or socket; an app has files, folders and symbolic links only."
+            f"{path} is a device, FIFO or socket; an app has files, folders and symbolic links "
+            "only."
         )
     if mode & stat.S_ISUID or (stat.S_ISREG(mode) and mode & stat.S_ISGID):
         raise UsageError(f"{path} is setuid or setgid; no app may be.")

@@ -1,8 +1,11 @@
-"""The catalogue: which deployments a store has and which are active; the one place where that changes.
+"""The catalogue: which deployments a store has and which are active.
 
-Readers take no lock and never see a half state: a deployment appears by one rename, whole and on the disk, and is
-active by one rename of a link. A writer holds the lock, notes what it is about to do in the journal, and does it by
-steps that can be repeated; whoever finds a note without a holder of the lock does the rest (`holdall.journeys.recovery`).
+The one place where that changes.
+
+Readers take no lock and never see a half state: a deployment appears by one rename, whole and on
+the disk, and is active by one rename of a link. A writer holds the lock, notes what it is about to
+do in the journal, and does it by steps that can be repeated; whoever finds a note without a holder
+of the lock does the rest (`holdall.journeys.recovery`).
 
 On the start path of every command: imports as little as can be.
 """
@@ -21,7 +24,10 @@ GRACE = 1.0  # seconds a writer waits for the workers of one that was killed
 
 
 class Deployment(NamedTuple):
-    """An installed release: `digest` is the SHA-256 of its release bytes in hex, `path` its folder."""
+    """An installed release.
+
+    `digest` is the SHA-256 of its release bytes in hex, `path` its folder.
+    """
 
     ref: Ref
     digest: str
@@ -43,7 +49,10 @@ class Deployment(NamedTuple):
             return file.read()
 
     def facts(self) -> dict[str, Any]:
-        """The release as plain JSON, for listings that need no validation: it was checked on the way in."""
+        """The release as plain JSON, for listings.
+
+        It is not validated: it was checked on the way in.
+        """
         import json
 
         return dict(json.loads(self.read("release")))
@@ -97,14 +106,18 @@ class Catalog(NamedTuple):
         return active
 
     def version(self, ref: Ref, version: str) -> Deployment:
-        """An installed deployment by its version, or by the start of its release digest; raises NotFoundError."""
+        """An installed deployment by its version, or by the start of its release digest.
+
+        Raises NotFoundError.
+        """
         for item in reversed(self.deployments(ref)):
             if item.facts()["manifest"]["version"] == version or (
                 len(version) >= 8 and item.digest.startswith(version)
             ):
                 return item
         raise NotFoundError(
-            f"{ref} has no version {version} installed; `holdall history {ref.id}` shows those it has."
+            f"{ref} has no version {version} installed; `holdall history {ref.id}` shows those it "
+            "has."
         )
 
     def unfinished(self) -> bool:
@@ -174,7 +187,10 @@ class Writer(NamedTuple):
         prune_folders(os.path.dirname(link), self.catalog.layout.active)
 
     def discard(self, deployment: Deployment) -> None:
-        """Take a deployment away, by one rename; its space is freed by `sweep` when nothing runs from it."""
+        """Take a deployment away, by one rename.
+
+        Its space is freed by `sweep` when nothing runs from it.
+        """
         trash = self.catalog.layout.trash
         os.makedirs(trash, exist_ok=True)
         with suppress(FileNotFoundError):
@@ -203,7 +219,10 @@ class Writer(NamedTuple):
 
 @contextmanager
 def writing(layout: Layout, *, wait: float = 0.0) -> Iterator[Writer]:
-    """Hold the store's lock; raises BusyError when another process does for longer than `wait` seconds."""
+    """Hold the store's lock.
+
+    Raises BusyError when another process does for longer than `wait` seconds.
+    """
     from holdall.system.files import plain_errors
     from holdall.system.locks import take_exclusive
 
@@ -214,7 +233,8 @@ def writing(layout: Layout, *, wait: float = 0.0) -> Iterator[Writer]:
         if not take_exclusive(fd, wait=max(wait, GRACE)):
             holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "another process"
             raise BusyError(
-                f"Process {holder} is changing the store {layout.root}; try again, or use --wait SECONDS."
+                f"Process {holder} is changing the store {layout.root}; try again, or use --wait "
+                "SECONDS."
             )
         os.pwrite(fd, f"{os.getpid():<10}\n".encode(), 0)
         yield Writer(Catalog(layout))

@@ -7,7 +7,10 @@ Pieces = Iterable[bytes | memoryview]
 
 
 class Batch(NamedTuple):
-    """A unit of work of a source: one worker produces all of its contents. `size` in bytes, `count` of contents."""
+    """A unit of work of a source: one worker produces all of its contents.
+
+    `size` in bytes, `count` of contents.
+    """
 
     number: int
     size: int
@@ -22,7 +25,7 @@ class ContentSource(Protocol):
         ...
 
     def batches(self, wanted: Collection[bytes]) -> list[Batch]:
-        """The batches that hold every wanted content, in the order in which they are best asked for."""
+        """The batches that hold every wanted content, in the best order to ask for them."""
         ...
 
     def feed(self, batches: list[Batch]) -> Iterator[int]:
@@ -30,5 +33,8 @@ class ContentSource(Protocol):
         ...
 
     def produce(self, batch: int, wanted: Collection[bytes]) -> Iterator[tuple[bytes, Pieces]]:
-        """Each wanted content of a batch as its raw digest and its bytes in pieces, valid until the next is asked for."""
+        """Each wanted content of a batch as its raw digest and its bytes in pieces.
+
+        The pieces are valid until the next is asked for.
+        """
         ...

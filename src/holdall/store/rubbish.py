@@ -1,4 +1,6 @@
-"""Freeing what is no longer wanted: removed deployments once nothing runs from them, and what killed commands left.
+"""Freeing what is no longer wanted.
+
+That is removed deployments, once nothing runs from them, and what killed commands left.
 
 On the path of ``remove``: imports as little as can be.
 """
@@ -30,7 +32,10 @@ def sweep(layout: Layout) -> int:
 
 
 def sweep_to_the_end(layout: Layout) -> None:
-    """Free everything in the trash, waiting for what still runs from it; for a process nobody waits for."""
+    """Free everything in the trash, waiting for what still runs from it.
+
+    For a process nobody waits for.
+    """
     while waiting(layout) and sweep(layout):
         for path in waiting(layout):
             with suppress(OSError):
@@ -49,7 +54,8 @@ def clear_staging(layout: Layout) -> None:
 
 
 def _free(path: str) -> None:
-    # the files first: while the lease file stands, a launch that came too late still finds it and its lock fails
+    # the files first: while the lease file stands, a launch that came too late still finds it and
+    # its lock fails
     try:
         fd = os.open(f"{path}/lease", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,4 +1,6 @@
-"""What a store remembers about trust: its keyring, and for each ref the highest release accepted and who signed it.
+"""What a store remembers about trust.
+
+Its keyring, and for each ref the highest release accepted and who signed it.
 
 The floor outlives the app: removing an app never makes an older release acceptable again.
 """
@@ -18,7 +20,10 @@ from holdall.trust.keyring import Keyring
 
 
 class Floor(NamedTuple):
-    """The highest accepted release of a ref, and the fingerprint of the key that signed it ("" for an unsigned one)."""
+    """The highest accepted release of a ref, and who signed it.
+
+    `publisher` is the fingerprint of the key, "" for an unsigned release.
+    """
 
     serial: int
     version: str
@@ -45,7 +50,10 @@ def write_keyring(layout: Layout, value: Keyring) -> None:
 
 
 def read_floor(layout: Layout, ref: Ref) -> Floor | None:
-    """The floor of `ref`, or None for one never accepted; raises CorruptError rather than forget."""
+    """The floor of `ref`, or None for one never accepted.
+
+    Raises CorruptError rather than forget.
+    """
     try:
         with open(layout.floor(ref), "rb") as file:
             table = json.loads(file.read())

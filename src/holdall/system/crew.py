@@ -1,7 +1,8 @@
 """Work shared out among forked workers, one for each processor.
 
-Workers inherit everything by fork, take task numbers from one pipe and answer on another; a worker dies with its
-parent. Python threads would not do: hashing small pieces and creating small files hold the interpreter's lock.
+Workers inherit everything by fork, take task numbers from one pipe and answer on another; a worker
+dies with its parent. Python threads would not do: hashing small pieces and creating small files
+hold the interpreter's lock.
 """
 
 import gc
@@ -36,8 +37,9 @@ def share_out(
 ) -> None:
     """Have `perform(task)` done for all `total` tasks, by forked workers, in about the order given.
 
-    `tasks` is iterated in a process of its own, so it may wait for something. `report(task, amount)` gets what `perform`
-    returned. The first error of a worker is raised here, after the others were ended.
+    `tasks` is iterated in a process of its own, so it may wait for something. `report(task,
+    amount)` gets what `perform` returned. The first error of a worker is raised here, after the
+    others were ended.
     """
     count = min(workers or processors(), total)
     if count == 0:
@@ -91,7 +93,7 @@ class _Crew:
             os.write(self._answers_in, _ANSWER.pack(_DONE, task, perform(task)))
 
     def hand_out(self, tasks: Iterable[int]) -> None:
-        """Put the tasks on the pipe from a process of its own, so that waiting for one blocks nobody."""
+        """Put the tasks on the pipe from a process of its own: waiting for one blocks nobody."""
 
         def feed() -> None:
             os.close(self._answers_out)

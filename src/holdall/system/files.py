@@ -1,4 +1,7 @@
-"""Durable and careful changes to files: written beside and renamed, removed by descriptor, never through links."""
+"""Durable and careful changes to files.
+
+Written beside and renamed, removed by descriptor, never through links.
+"""
 
 import errno
 import os
@@ -63,7 +66,10 @@ def replace_symlink(path: str, target: str) -> None:
 
 
 def read_regular(path: str, *, limit: int) -> bytes:
-    """The bytes of a regular file that is no link and no longer than `limit`; raises OSError or ValueError."""
+    """The bytes of a regular file that is no link and no longer than `limit`.
+
+    Raises OSError or ValueError.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         status = os.fstat(fd)
@@ -85,7 +91,10 @@ def _read_all(fd: int, limit: int) -> bytes:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a file or a whole folder, through descriptors, following no link; what is gone already is no error."""
+    """Remove a file or a whole folder, through descriptors, following no link.
+
+    What is gone already is no error.
+    """
     folder, name = os.path.split(path)
     try:
         parent = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

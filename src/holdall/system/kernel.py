@@ -1,6 +1,9 @@
-"""Thin wrappers of the system calls that Python does not have. Each says what it needs and what it raises.
+"""Thin wrappers of the system calls that Python does not have.
 
-Constants are those of the Linux UAPI headers (linux/openat2.h, linux/fsverity.h, linux/fs.h, linux/mman.h).
+Each says what it needs and what it raises.
+
+Constants are those of the Linux UAPI headers (linux/openat2.h, linux/fsverity.h, linux/fs.h,
+linux/mman.h).
 """
 
 import ctypes
@@ -37,7 +40,7 @@ def _checked(result: int, what: str) -> int:
 
 
 def open_beneath(directory: int, path: str, flags: int) -> int:
-    """Open `path` below the directory descriptor without following any symbolic link on the way (openat2)."""
+    """Open `path` below a directory descriptor, following no symbolic link (openat2)."""
     how = struct.pack("<QQQ", flags | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH)
     call = _libc().syscall
     return _checked(call(_SYS_OPENAT2, directory, os.fsencode(path), how, len(how)), path)
@@ -54,9 +57,12 @@ def die_with_parent() -> None:
 
 
 def keep_memory() -> None:
-    """Have this process keep the memory it frees (mallopt), for work that asks for the same large pieces again and again.
+    """Have this process keep the memory it frees (mallopt).
 
-    Else glibc returns each to the kernel and takes the page faults anew: half of the time of decoding.
+    For work that asks for the same large pieces again and again.
+
+    Else glibc returns each to the kernel and takes the page faults anew: half of the time of
+    decoding.
     """
     for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
         _libc().mallopt(parameter, 2**30)
@@ -69,12 +75,17 @@ def punch_hole(fd: int, offset: int, length: int) -> None:
 
 
 def clone(source: int, target: int) -> None:
-    """Make `target` share the extents of `source` (reflink); raises OSError where the file system has none."""
+    """Make `target` share the extents of `source` (reflink).
+
+    Raises OSError where the file system has none.
+    """
     fcntl.ioctl(target, _FICLONE, source)
 
 
 def enable_verity(fd: int) -> bool:
-    """Turn fs-verity on for a read-only descriptor (SHA-256, 4096, no salt); False where it is not to be had.
+    """Turn fs-verity on for a read-only descriptor (SHA-256, 4096, no salt).
+
+    False where it is not to be had.
 
     The file must have no writer; a file that has it already counts as done.
     """

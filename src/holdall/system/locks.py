@@ -10,7 +10,10 @@ _FLOCK = "hhqqi"  # struct flock: type, whence, start, length, pid
 
 
 def try_exclusive(fd: int) -> bool:
-    """Take the whole-file lock of an open file description (flock) now; False when another holds it."""
+    """Take the whole-file lock of an open file description (flock) now.
+
+    False when another holds it.
+    """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -44,7 +47,7 @@ def is_leased(path: str) -> bool:
 
 
 def hold_lease(fd: int) -> None:
-    """Take a shared record lock on an open file, kept until every copy of the descriptor is closed."""
+    """Take a shared record lock on an open file, kept while a copy of it is open."""
     fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_RDLCK))  # type: ignore[attr-defined, unused-ignore]
 
 

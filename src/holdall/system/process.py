@@ -41,7 +41,10 @@ def run(
     input: bytes | None = None,
     pass_fds: Sequence[int] = (),
 ) -> bytes:
-    """Run a program to its end and return its standard output; raises ProgramError with its last line of complaint."""
+    """Run a program to its end and return its standard output.
+
+    Raises ProgramError with its last line of complaint.
+    """
     import subprocess
 
     try:
@@ -59,7 +62,8 @@ def run(
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
         raise ProgramError(
-            f"{os.path.basename(argv[0])} failed with status {done.returncode}: {lines[-1].rstrip('.')}."
+            f"{os.path.basename(argv[0])} failed with status {done.returncode}: "
+            f"{lines[-1].rstrip('.')}."
         )
     return done.stdout
 
@@ -75,7 +79,8 @@ def replace(argv: Sequence[str], env: Mapping[str, str]) -> None:
 def leave_behind(task: Callable[[], None]) -> None:
     """Do `task` in a process of its own that outlives this one, silent and without a terminal.
 
-    For work nobody waits for; a failure in it is not reported, so the task must be one the next command repeats.
+    For work nobody waits for; a failure in it is not reported, so the task must be one the next
+    command repeats.
     """
     child = os.fork()
     if child:

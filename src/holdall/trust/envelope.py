@@ -1,7 +1,9 @@
-"""DSSE envelopes over a release (https://github.com/secure-systems-lab/dsse, protocol and envelope, version 1).
+"""DSSE envelopes over a release.
 
-Besides the standard fields an envelope carries the signers' public keys, unsigned, so that a person can be asked
-about a key that is not known yet. Reference: docs/reference/formats/release.md.
+Reference: https://github.com/secure-systems-lab/dsse, protocol and envelope, version 1.
+
+Besides the standard fields an envelope carries the signers' public keys, unsigned, so that a person
+can be asked about a key that is not known yet. Reference: docs/reference/formats/release.md.
 """
 
 import base64
@@ -19,7 +21,10 @@ _FIELDS = {"payload", "payloadType", "signatures", "keys"}
 
 
 class Signed(NamedTuple):
-    """A release, its exact bytes, and the keys whose signatures over them are right. Says nothing of trust."""
+    """A release, its exact bytes, and the keys whose signatures over them are right.
+
+    Says nothing of trust.
+    """
 
     release: Release
     payload: bytes
@@ -41,7 +46,10 @@ def sign(payload: bytes, keys: tuple[SigningKey, ...]) -> bytes:
 
 
 def open_envelope(data: bytes) -> Signed:
-    """Check every signature in an envelope and read its release; raises CorruptError at the first thing wrong."""
+    """Check every signature in an envelope and read its release.
+
+    Raises CorruptError at the first thing wrong.
+    """
     if len(data) > MAX_BYTES:
         raise CorruptError(
             f"The envelope is {len(data)} bytes long; more than {MAX_BYTES} is refused."
@@ -61,9 +69,7 @@ def open_envelope(data: bytes) -> Signed:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptError("The envelope is not a DSSE envelope that holdall can read.") from error
     if table["payloadType"] != PAYLOAD_TYPE:
-        raise CorruptError(
-            f"The envelope holds {table['payloadType']!a}, not a holdall release."
-        )
+        raise CorruptError(f"The envelope holds {table['payloadType']!a}, not a holdall release.")
     return Signed(releases.parse(payload), payload, _signers(payload, signatures, keys))
 
 

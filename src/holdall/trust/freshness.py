@@ -9,11 +9,15 @@ SKEW = timedelta(minutes=10)
 
 
 def check_lifetime(release: Release, now: datetime) -> None:
-    """Raise UntrustedError when `now` lies before the release was made (by more than `SKEW`) or after it expires."""
+    """Raise UntrustedError when `now` is outside the release's lifetime.
+
+    A clock that is behind by up to `SKEW` is let pass.
+    """
     name = f"{release.manifest.id} {release.manifest.version}"
     if release.created and now + SKEW < _time(release.created):
         raise UntrustedError(
-            f"{name} says it was made at {release.created}, which is in the future; check the clock."
+            f"{name} says it was made at {release.created}, which is in the future; check the "
+            "clock."
         )
     if release.expires and now > _time(release.expires):
         raise UntrustedError(
@@ -22,10 +26,11 @@ def check_lifetime(release: Release, now: datetime) -> None:
 
 
 def check_order(release: Release, floor: Order | None) -> None:
-    """Raise DowngradeError when the release stands below the highest one this store has accepted for its ref."""
+    """Raise DowngradeError when a release is below the highest accepted for its ref."""
     if floor is not None and release.order < floor:
         raise DowngradeError(
-            f"{release.manifest.id} {release.manifest.version} is older than a version this store had before;"
+            f"{release.manifest.id} {release.manifest.version} is older than a version this store "
+            "had before;"
             f" use `holdall rollback`, or --allow-downgrade if you mean it."
         )
 

@@ -1,4 +1,7 @@
-"""The keyring: which keys may sign which app ids. A value; whoever holds one decides where it is kept."""
+"""The keyring: which keys may sign which app ids.
+
+A value; whoever holds one decides where it is kept.
+"""
 
 import fnmatch
 import json
@@ -39,7 +42,10 @@ class Keyring(NamedTuple):
     revoked: frozenset[str] = frozenset()
 
     def find(self, fingerprint: str) -> Grant:
-        """The grant whose fingerprint begins so; raises NotFoundError or UsageError when not exactly one does."""
+        """The grant whose fingerprint begins so.
+
+        Raises NotFoundError or UsageError when not exactly one does.
+        """
         found = [grant for grant in self.grants if grant.public.fingerprint.startswith(fingerprint)]
         if not found or not fingerprint:
             raise NotFoundError(
@@ -52,7 +58,10 @@ class Keyring(NamedTuple):
         return found[0]
 
     def with_grant(self, public: PublicKey, patterns: tuple[str, ...], name: str = "") -> "Keyring":
-        """The keyring that also lets `public` sign for `patterns`; raises UntrustedError for a revoked key."""
+        """The keyring that also lets `public` sign for `patterns`.
+
+        Raises UntrustedError for a revoked key.
+        """
         if public.fingerprint in self.revoked:
             raise UntrustedError(f"The key {public.fingerprint[:16]}… was revoked in this store.")
         for pattern in patterns:
@@ -74,9 +83,9 @@ class Keyring(NamedTuple):
     def judge(self, signed: Signed, *, publisher: str = "") -> PublicKey:
         """The key that answers for a signed release.
 
-        `publisher` is the fingerprint that signed the version accepted before, if any. Raises UntrustedError for
-        unsigned releases and revoked keys, ChangedKeyError when the app's publisher is known and did not sign,
-        UnknownKeyError when nobody is known for this app yet.
+        `publisher` is the fingerprint that signed the version accepted before, if any. Raises
+        UntrustedError for unsigned releases and revoked keys, ChangedKeyError when the app's
+        publisher is known and did not sign, UnknownKeyError when nobody is known for this app yet.
         """
         app_id = signed.release.manifest.id
         if not signed.signers:
@@ -84,7 +93,8 @@ class Keyring(NamedTuple):
         for signer in signed.signers:
             if signer.fingerprint in self.revoked:
                 raise UntrustedError(
-                    f"{app_id} is signed by key {signer.fingerprint[:16]}…, which this store has revoked."
+                    f"{app_id} is signed by key {signer.fingerprint[:16]}…, which this store has "
+                    "revoked."
                 )
         known = {grant.public.fingerprint: grant for grant in self.grants if grant.covers(app_id)}
         for signer in signed.signers:
@@ -94,11 +104,14 @@ class Keyring(NamedTuple):
         pinned = publisher or any(app_id in grant.patterns for grant in known.values())
         if pinned:
             raise ChangedKeyError(
-                f"{app_id} is signed by key {fingerprint}, not by the publisher's key this store knows; if the publisher"
-                f" announced the change, run `holdall key trust {fingerprint[:16]} --from FILE --app {app_id}`."
+                f"{app_id} is signed by key {fingerprint}, not by the publisher's key this store "
+                "knows; if the publisher"
+                f" announced the change, run `holdall key trust {fingerprint[:16]} --from FILE "
+                f"--app {app_id}`."
             )
         raise UnknownKeyError(
-            f"{app_id} is signed by key {fingerprint}, which this store does not trust; compare it with what the publisher"
+            f"{app_id} is signed by key {fingerprint}, which this store does not trust; compare it "
+            "with what the publisher"
             f" says and repeat with --trust-key {fingerprint}."
         )
 
@@ -114,7 +127,10 @@ def encode(keyring: Keyring) -> bytes:
 
 
 def parse(data: bytes) -> Keyring:
-    """Read a keyring's JSON; raises CorruptError, since a keyring that cannot be read trusts nobody."""
+    """Read a keyring's JSON.
+
+    Raises CorruptError, since a keyring that cannot be read trusts nobody.
+    """
     try:
         table = json.loads(data)
         if table["format"] != FORMAT:

@@ -1,7 +1,7 @@
 """Signing keys: ed25519, and RSA or ECDSA where a kernel must check a signature too.
 
-A key's fingerprint is the key id that securesystemslib and TUF give it: SHA-256 over the canonical JSON of its public
-part. Key and signature formats: TUF specification 1.0, section 4.2.
+A key's fingerprint is the key id that securesystemslib and TUF give it: SHA-256 over the canonical
+JSON of its public part. Key and signature formats: TUF specification 1.0, section 4.2.
 """
 
 import json
@@ -39,7 +39,10 @@ class PublicKey(NamedTuple):
         return json.dumps(self.as_dict(), sort_keys=True, indent=1) + "\n"
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
-        """Whether `signature` over `data` was made by this key; raises CorruptError for a key that cannot be read."""
+        """Whether `signature` over `data` was made by this key.
+
+        Raises CorruptError for a key that cannot be read.
+        """
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -107,7 +110,10 @@ def parse_public(text: str | bytes) -> PublicKey:
 
 
 def public_from_dict(table: object) -> PublicKey:
-    """The key in `table`; raises CorruptError when it has another shape. Its fingerprint is always computed anew."""
+    """The key in `table`; raises CorruptError when it has another shape.
+
+    Its fingerprint is always computed anew.
+    """
     match table:
         case {"keytype": str(keytype), "scheme": str(scheme), "keyval": {"public": str(public)}}:
             key = PublicKey(keytype, scheme, public)

@@ -1,4 +1,7 @@
-"""Signatures by RSA and ECDSA keys, through securesystemslib; apart, since few releases need it and it starts slowly."""
+"""Signatures by RSA and ECDSA keys, through securesystemslib.
+
+Apart, since few releases need it and it starts slowly.
+"""
 
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
 from securesystemslib.signer import Signature, SSlibKey
@@ -7,7 +10,10 @@ from holdall.errors import CorruptError
 
 
 def verifies(public: str, scheme: str, signature: bytes, data: bytes) -> bool:
-    """Whether `signature` over `data` was made by the key in PEM; raises CorruptError for a key that cannot be read."""
+    """Whether `signature` over `data` was made by the key in PEM.
+
+    Raises CorruptError for a key that cannot be read.
+    """
     keytype = "rsa" if scheme.startswith("rsa") else "ecdsa"
     try:
         key = SSlibKey("0" * 64, keytype, scheme, {"public": public})
