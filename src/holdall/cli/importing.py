@@ -40,9 +40,7 @@ def _deb(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         "version": plan.version,
     }
     if arguments.dry_run:
-        lines = [
-            f"{item['name']} {item['version']}, {size_of(int(item['size']))}" for item in packages
-        ]
+        lines = [f"{item.name} {item.version}, {size_of(item.size)}" for item in plan.packages]
         out.result(value, [*lines, f"{len(packages)} packages, {size_of(plan.download_bytes)}."])
         return 0
     target = import_deb(plan, _target(arguments), cache=_cache("deb"), report=_reporter(out))

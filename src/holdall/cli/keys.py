@@ -8,6 +8,7 @@ from holdall.errors import UsageError
 from holdall.journeys import keys
 from holdall.journeys.host import Host
 from holdall.trust.keyring import EVERYTHING
+from holdall.trust.keys import PublicKey
 
 
 def _generate(arguments: argparse.Namespace, host: Host, out: Output) -> int:
@@ -80,7 +81,7 @@ def _trust(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     return _trusted(keys.trust(host, public, tuple(arguments.app or ()), name=arguments.name), out)
 
 
-def _signer_of(bundle: str, fingerprint: str) -> keys.PublicKey:
+def _signer_of(bundle: str, fingerprint: str) -> PublicKey:
     from holdall.journeys.arrival import arriving
 
     with arriving(bundle) as arrival:

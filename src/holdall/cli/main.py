@@ -121,9 +121,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, Row]:
     return arguments, row
 
 
-def _outer() -> (
-    "tuple[argparse.ArgumentParser, argparse._SubParsersAction[argparse.ArgumentParser]]"
-):
+def _outer() -> "tuple[_Parser, argparse._SubParsersAction[_Parser]]":
     parser = _Parser(
         prog="holdall", description="One signed bundle, every installed form.", allow_abbrev=False
     )
@@ -133,9 +131,7 @@ def _outer() -> (
     return parser, table
 
 
-def _add(
-    table: "argparse._SubParsersAction[argparse.ArgumentParser]", row: Row
-) -> argparse.ArgumentParser:
+def _add(table: "argparse._SubParsersAction[_Parser]", row: Row) -> argparse.ArgumentParser:
     child = table.add_parser(
         row.name,
         help=row.summary,

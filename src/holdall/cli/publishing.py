@@ -46,8 +46,8 @@ def _init(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     out.result(
         {"path": folder, "id": app_id},
         [
-            f"Wrote {folder}/holdall.toml; put the app under {folder}/files and run `holdall build "
-            f"{folder} -o FILE`."
+            f"Wrote {folder}/holdall.toml; put the app under {folder}/files.",
+            f"Then run `holdall build {folder} -o FILE`.",
         ],
     )
     return 0
@@ -73,7 +73,8 @@ def _build(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     )
     if arguments.dry_run:
         planned = plan(arguments.directory, options)
-        line = f"Would pack {planned.ref} {planned.version}: {planned.files} files, {size_of(planned.size)}."
+        size = f"{planned.files} files, {size_of(planned.size)}"
+        line = f"Would pack {planned.ref} {planned.version}: {size}."
         out.result({**planned._asdict(), "ref": str(planned.ref)}, [line])
         return 0
     keys = (
@@ -157,7 +158,7 @@ def _inspect(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         f"{facts['ref']} {manifest['version']} ({manifest['kind']})",
         f"release {facts['release']}",
         *([f"signed by {key}" for key in facts["signed_by"]] or ["NOT SIGNED"]),
-        f"{facts['files']} files, {size_of(facts['size'])}; the bundle has "
+        f"{facts['files']} files, {size_of(facts['size'])}",
         f"{size_of(facts['bundle'])} in {facts['frames']} frames",
         f"runs {_words(manifest.get('command', ''))} on {manifest.get('runtime', 'host')}"
         if manifest["kind"] == "app"
@@ -180,8 +181,8 @@ def _permissions(permissions: dict[str, object]) -> str:
     return ", ".join(given) or "nothing outside its sandbox"
 
 
-def _words(command: object) -> str:
-    return command if isinstance(command, str) else " ".join(str(word) for word in command)  # type: ignore[attr-defined]
+def _words(command: str | list[str]) -> str:
+    return command if isinstance(command, str) else " ".join(command)
 
 
 def _inspect_arguments(parser: argparse.ArgumentParser) -> None:

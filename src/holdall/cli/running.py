@@ -34,7 +34,7 @@ def _run(arguments: argparse.Namespace, host: Host, out: Output) -> int:
             {"ref": str(deployment.ref), "commands": commands}, [join(argv) for argv in commands]
         )
         return 0
-    start(deployment.path, rest, os.environ, command=command)
+    return start(deployment.path, rest, os.environ, command=command)
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:

@@ -31,7 +31,7 @@ class Preamble(NamedTuple):
     head: Head
     envelope: bytes
     tree: bytes
-    index: bytes
+    index: bytes  # type: ignore[assignment]  # hides a method of tuples
 
 
 class Opened(NamedTuple):
@@ -39,7 +39,7 @@ class Opened(NamedTuple):
 
     tree: Tree
     tree_bytes: bytes
-    index: Index
+    index: Index  # type: ignore[assignment]  # hides a method of tuples
 
 
 def read_preamble(stream: BinaryIO) -> Preamble:
@@ -148,7 +148,7 @@ class BundleSource:
         if self._stream.read(1):
             raise CorruptError("The bundle goes on after its end.")
 
-    def produce(self, batch: int, wanted: Collection[bytes]) -> Iterator[tuple[bytes, Pieces]]:
+    def produce(self, batch: int, wanted: Collection[bytes]) -> Iterator[tuple[bytes, Pieces]]:  # noqa: ARG002 - `batches` knew
         """The wanted contents of one batch, decoded frame by frame."""
         part = self._parts[batch]
         group = self._groups[part.group]

@@ -32,7 +32,7 @@ class Head(NamedTuple):
 
     envelope: int
     tree: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides a method of tuples
     content: int
     compatible: int = 0
     read_only: int = 0

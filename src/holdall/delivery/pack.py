@@ -20,9 +20,8 @@ from holdall.errors import UsageError
 from holdall.model.tree import File, Tree
 
 FRAME_SIZE = 16 * 2**20
-_SMALL = (
-    32 * 2**10
-)  # frames of files smaller than this on average hold twice as much, since they gain most from it
+# frames of files smaller than this on average hold twice as much, since they gain most from it
+_SMALL = 32 * 2**10
 MIN_FRAME = 64 * 2**10
 LEVEL = 19
 
@@ -32,7 +31,7 @@ Read = Callable[[File], Iterator[bytes]]
 class Packed(NamedTuple):
     """What was written: the index's bytes, and the length of all frames together."""
 
-    index: bytes
+    index: bytes  # type: ignore[assignment]  # hides a method of tuples
     stored: int
 
 
@@ -44,7 +43,7 @@ def pack(
     frame_size: int | None = None,
     level: int = LEVEL,
     workers: int = 2,
-    report: Callable[[int], None] = lambda raw: None,
+    report: Callable[[int], None] = lambda _raw: None,
 ) -> Packed:
     """Write the frames of `tree` to `out`.
 

@@ -17,7 +17,7 @@ _PIECE = 2**20
 def compress(data: bytes, level: int) -> bytes:
     """One frame of `data`, with its length and no checksum, in a window that covers it."""
     window = min(max((len(data) - 1).bit_length() if data else 0, _MIN_WINDOW), _MAX_WINDOW)
-    options = {
+    options: dict[int, int] = {
         zstd.CompressionParameter.compression_level: level,
         zstd.CompressionParameter.window_log: window,
         zstd.CompressionParameter.content_size_flag: 1,

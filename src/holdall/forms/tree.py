@@ -65,7 +65,8 @@ def plan(tree: Tree, seed: Seed | None, *, reuse: bool = True) -> Layup:
         if seed and reuse
         else {}
     )
-    linked, fresh = [], {}
+    linked: list[tuple[str, tuple[File, ...]]] = []
+    fresh: dict[bytes, tuple[File, ...]] = {}
     for key, files in wanted.items():
         if key in held:
             linked.append((held[key], tuple(files)))
@@ -80,7 +81,7 @@ def lay_down(
     target: str,
     *,
     verity: bool = False,
-    report: Callable[[int], None] = lambda size: None,
+    report: Callable[[int], None] = lambda _size: None,
 ) -> None:
     """Make the files of a tree under the new folder `target`.
 
@@ -189,7 +190,8 @@ class _Workshop:
     def _link(self, span: Sequence[tuple[str, tuple[File, ...]]]) -> int:
         """Link one span; returns how many of the seed's files are not what they were."""
         seed = self._layup.seed
-        assert seed is not None
+        if seed is None:
+            return len(span)
         folder = os.open(seed.files, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stat, link, root, folders = os.stat, os.link, self._root, self._folders
         complete, spoiled = seed.complete, 0
@@ -257,7 +259,7 @@ class _Workshop:
         try:
             fd = os.open(file.path, _CREATE, _mode(file), dir_fd=self._root)
             try:
-                while os.sendfile(fd, source, None, 2**24):  # type: ignore[arg-type]
+                while os.sendfile(fd, source, None, 2**24):
                     pass
             finally:
                 os.close(fd)

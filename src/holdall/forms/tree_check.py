@@ -22,7 +22,7 @@ Fault = tuple[str, str]
 
 
 def inspect(
-    tree: Tree, files: str, *, fast: bool, report: Callable[[int], None] = lambda size: None
+    tree: Tree, files: str, *, fast: bool, report: Callable[[int], None] = lambda _size: None
 ) -> list[Fault]:
     """What in the folder `files` is not as `tree` says: path and sentence, sorted by path.
 
@@ -70,11 +70,9 @@ def mend(
         if file.digest in available:
             fresh[file.digest] = (*fresh.get(file.digest, ()), file)
     form.lay_down(form.Layup(Tree(()), None, (), fresh), source, scratch)
-    left = []
-    for path in sorted(faults):
-        if not _mend_one(entries.get(path), path, files, scratch):
-            left.append(path)
-    return left
+    return [
+        path for path in sorted(faults) if not _mend_one(entries.get(path), path, files, scratch)
+    ]
 
 
 def _mend_one(entry: Entry | None, path: str, files: str, scratch: str) -> bool:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -44,6 +44,9 @@ class BuildOptions(NamedTuple):
     expires: str = ""
 
 
+DEFAULT = BuildOptions()
+
+
 class BuildPlan(NamedTuple):
     """What would be packed; `size` is apparent and `stream` what the compressor gets, in bytes."""
 
@@ -69,7 +72,7 @@ def build(
     out: str,
     *,
     keys: tuple[SigningKey, ...],
-    options: BuildOptions = BuildOptions(),
+    options: BuildOptions = DEFAULT,
     report: Report = silent,
 ) -> Built:
     """Make the bundle `out` of `folder` (``holdall.toml`` and ``files/``), signed by `keys`.
@@ -82,10 +85,12 @@ def build(
         report(Event(f"Reading {folder}"))
         scanned = scan(f"{folder}/files")
         manifest = _complete(manifest, scanned, options)
-        return _write(manifest, scanned, os.path.abspath(out), keys, options, report)
+        return _write(
+            manifest, scanned, os.path.abspath(out), keys=keys, options=options, report=report
+        )
 
 
-def plan(folder: str, options: BuildOptions = BuildOptions()) -> BuildPlan:
+def plan(folder: str, options: BuildOptions = DEFAULT) -> BuildPlan:
     """Read `folder` and say what `build` would pack; writes nothing."""
     with plain_errors(f"{folder} cannot be built"):
         manifest = read_source(folder)
@@ -133,6 +138,7 @@ def _write(
     manifest: Manifest,
     scanned: Scan,
     out: str,
+    *,
     keys: tuple[SigningKey, ...],
     options: BuildOptions,
     report: Report,
@@ -159,35 +165,39 @@ def _write(
         tree_bytes = trees.encode(tree)
         tree_section = sized(tree_bytes, compress(tree_bytes, packing.LEVEL))
         index_section = sized(packed.index, compress(packed.index, packing.LEVEL))
-        release = _release(manifest, tree, tree_bytes, tree_section, index_section, options)
+        names = Packing(
+            tree=sha256(tree_section).hexdigest(), index=sha256(index_section).hexdigest()
+        )
+        release = _release(manifest, tree, tree_bytes, names, options)
         payload = releases.encode(release)
         releases.parse(payload)
         envelope = sign(payload, keys)
         head = Head(len(envelope), len(tree_section), len(index_section), packed.stored)
-        frames.seek(0)
-        beside = f"{out}.{os.getpid()}.tmp"
-        try:
-            with open(beside, "xb") as file:
-                file.write(encode_head(head))
-                file.writelines(
-                    section(number, data)
-                    for number, data in enumerate((envelope, tree_section, index_section), start=1)
-                )
-                shutil.copyfileobj(frames, file, 2**20)
-            os.rename(beside, out)
-        finally:
-            if os.path.lexists(beside):
-                os.unlink(beside)
+        _put(out, head, (envelope, tree_section, index_section), frames)
     signers = tuple(key.public.fingerprint for key in keys)
     return Built(out, release, sha256(payload).hexdigest(), head.size, signers)
+
+
+def _put(out: str, head: Head, sections: tuple[bytes, ...], frames: BinaryIO) -> None:
+    """Write the bundle beside `out` and rename it there."""
+    beside = f"{out}.{os.getpid()}.tmp"
+    try:
+        with open(beside, "xb") as file:
+            file.write(encode_head(head))
+            file.writelines(section(number, data) for number, data in enumerate(sections, start=1))
+            frames.seek(0)
+            shutil.copyfileobj(frames, file, 2**20)
+        os.rename(beside, out)
+    finally:
+        if os.path.lexists(beside):
+            os.unlink(beside)
 
 
 def _release(
     manifest: Manifest,
     tree: Tree,
     tree_bytes: bytes,
-    tree_section: bytes,
-    index_section: bytes,
+    packed: Packing,
     options: BuildOptions,
 ) -> Release:
     return Release(
@@ -196,9 +206,7 @@ def _release(
         tree=str(trees.tree_digest(tree_bytes)),
         size=tree.size,
         entries=len(tree.entries),
-        packing=Packing(
-            tree=sha256(tree_section).hexdigest(), index=sha256(index_section).hexdigest()
-        ),
+        packing=packed,
         created=options.created or manifest.created or _source_date(),
         expires=options.expires,
     )

@@ -19,7 +19,7 @@ from holdall.journeys.arrival import Arrival, arriving
 from holdall.journeys.exporting import reader
 from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.recovery import change, finish, recover
-from holdall.journeys.trusting import TrustChoice, accept
+from holdall.journeys.trusting import NOTHING_DECIDED, TrustChoice, accept
 from holdall.model import release as releases
 from holdall.model import tree as trees
 from holdall.model.ref import Ref
@@ -52,7 +52,7 @@ def install(
     path: str,
     host: Host,
     *,
-    choice: TrustChoice = TrustChoice(),
+    choice: TrustChoice = NOTHING_DECIDED,
     dry_run: bool = False,
     only_update: bool = False,
     report: Report = silent,
@@ -83,7 +83,7 @@ def install(
                 writer.note(plan.ref, note)
             else:
                 with _staging(writer, plan.ref) as staged:
-                    _lay_down(arrival, opened, layup, staged, report, plan)
+                    _lay_down(arrival, opened, layup, staged, report=report, plan=plan)
                     _check_exports(arrival, opened, staged)
                     _write_beside(host, arrival, opened, staged)
                     accepted.keep(host.layout)
@@ -169,6 +169,7 @@ def _lay_down(
     opened: Opened,
     layup: form.Layup,
     staged: str,
+    *,
     report: Report,
     plan: InstallPlan,
 ) -> None:

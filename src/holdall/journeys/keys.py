@@ -32,7 +32,8 @@ def key_path(host: Host) -> str:
     if host.data is not None:
         return f"{host.layout.root}/keys/signing.pem"
     base = os.environ.get("XDG_CONFIG_HOME", "")
-    return f"{base if base.startswith('/') else os.path.expanduser('~/.config')}/holdall/keys/signing.pem"
+    config = base if base.startswith("/") else os.path.expanduser("~/.config")
+    return f"{config}/holdall/keys/signing.pem"
 
 
 def generate(host: Host) -> tuple[PublicKey, bool]:
@@ -74,13 +75,13 @@ def known(host: Host) -> list[KnownKey]:
             grant.public.fingerprint,
             grant.name,
             grant.patterns,
-            False,
-            grant.public.fingerprint == own,
+            revoked=False,
+            own=grant.public.fingerprint == own,
         )
         for grant in ring.grants
     ]
     return listed + [
-        KnownKey(fingerprint, "", (), True, fingerprint == own)
+        KnownKey(fingerprint, "", (), revoked=True, own=fingerprint == own)
         for fingerprint in sorted(ring.revoked)
     ]
 
@@ -106,8 +107,8 @@ def trust(host: Host, public: PublicKey, patterns: tuple[str, ...], *, name: str
         public.fingerprint,
         grant.name,
         grant.patterns,
-        False,
-        public.fingerprint == _own_fingerprint(host),
+        revoked=False,
+        own=public.fingerprint == _own_fingerprint(host),
     )
 
 

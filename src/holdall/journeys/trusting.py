@@ -15,7 +15,7 @@ from holdall.trust.keyring import Keyring
 Ask = Callable[[str, str], bool]
 
 
-def refuse(app: str, fingerprint: str) -> bool:
+def refuse(_app: str, _fingerprint: str) -> bool:
     """The answer where nobody can be asked."""
     return False
 
@@ -31,6 +31,12 @@ class TrustChoice(NamedTuple):
     allow_downgrade: bool = False
     ask: Ask = refuse
     now: datetime | None = None
+
+
+NOTHING_DECIDED = TrustChoice()
+
+
+NOTHING_DECIDED = TrustChoice()
 
 
 class Accepted(NamedTuple):

@@ -16,8 +16,8 @@ SIZE = 32
 PREFIX = "sha256-4k:"
 
 _ZERO_BLOCK = bytes(BLOCK)
-# version 1, SHA-256, 2^12-byte blocks, no salt, reserved; after the size: root[64], salt[32],
-# reserved[144]
+# version 1, SHA-256, 2^12-byte blocks, no salt, reserved; after the size come 64 bytes of root,
+# 32 of salt and 144 that are reserved
 _DESCRIPTOR_HEAD = pack("<BBBBI", 1, 1, 12, 0, 0)
 _DESCRIPTOR_TAIL = bytes(32 + 32 + 144)
 

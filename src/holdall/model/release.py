@@ -101,9 +101,8 @@ def order_of(serial: int, version: str) -> Order:
     Digits compare as numbers; ``~`` sorts before the end, as in Debian, so 1.0~rc1 comes before
     1.0.
     """
-    return serial, tuple(_part(text) for text in re.findall(r"\d+|~|[A-Za-z]+", version)) + (
-        (0, 0, ""),
-    )
+    parts = [_part(text) for text in re.findall(r"\d+|~|[A-Za-z]+", version)]
+    return serial, (*parts, (0, 0, ""))
 
 
 def _part(text: str) -> tuple[int, int, str]:

@@ -160,7 +160,8 @@ def _entries(wire: _Wire) -> list[Entry]:
         raise CorruptError("The tree's columns have different lengths.")
     contents = _contents(wire)
     fresh, reused, targets = iter(contents), iter(wire.reuse), iter(wire.targets)
-    made, entries = 0, []
+    made = 0
+    entries: list[Entry] = []
     try:
         for path, kind in zip(wire.paths, kinds, strict=True):
             if kind in {_FILE, _PROGRAM}:

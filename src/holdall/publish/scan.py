@@ -38,7 +38,7 @@ class Scan(NamedTuple):
             )
 
 
-def scan(folder: str, report: Callable[[int], None] = lambda size: None) -> Scan:
+def scan(folder: str, report: Callable[[int], None] = lambda _size: None) -> Scan:
     """Read `folder` into a tree; `report` gets the bytes of each file read.
 
     Raises UsageError naming what may not be.
@@ -50,7 +50,7 @@ def scan(folder: str, report: Callable[[int], None] = lambda size: None) -> Scan
         try:
             path.encode()
         except UnicodeEncodeError as error:
-            raise UsageError(f"The name {ascii(path)} is not valid UTF-8.") from error
+            raise UsageError(f"The name {path!a} is not valid UTF-8.") from error
         check_path(path)
         full = f"{folder}/{path}"
         _check_mode(path, status.st_mode)

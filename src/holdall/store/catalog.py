@@ -102,7 +102,8 @@ class Catalog(NamedTuple):
     def current(self, pattern: RefPattern) -> Deployment:
         """The active deployment of what is meant; raises NotFoundError or UsageError."""
         active = self.active(self.resolve(pattern))
-        assert active is not None
+        if active is None:
+            raise NotFoundError(f"{pattern} was removed in this moment.")
         return active
 
     def version(self, ref: Ref, version: str) -> Deployment:

@@ -14,7 +14,7 @@ class Batch(NamedTuple):
 
     number: int
     size: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides a method of tuples
 
 
 class ContentSource(Protocol):

@@ -109,12 +109,15 @@ def remove_tree(path: str) -> None:
 def _remove_at(parent: int, name: str) -> None:
     try:
         os.unlink(name, dir_fd=parent)
-        return
     except FileNotFoundError:
-        return
+        pass
     except OSError as error:
         if error.errno not in {errno.EISDIR, errno.EPERM}:
             raise
+        _remove_folder_at(parent, name)
+
+
+def _remove_folder_at(parent: int, name: str) -> None:
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
         with os.scandir(fd) as entries:

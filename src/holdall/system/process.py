@@ -38,7 +38,7 @@ def run(
     *,
     cwd: str | None = None,
     env: Mapping[str, str] | None = None,
-    input: bytes | None = None,
+    typed: bytes = b"",
     pass_fds: Sequence[int] = (),
 ) -> bytes:
     """Run a program to its end and return its standard output.
@@ -52,7 +52,7 @@ def run(
             list(argv),
             cwd=cwd,
             env=dict(env) if env is not None else None,
-            input=input if input is not None else b"",
+            input=typed,
             capture_output=True,
             pass_fds=tuple(pass_fds),
             check=False,
@@ -71,7 +71,7 @@ def run(
 def replace(argv: Sequence[str], env: Mapping[str, str]) -> None:
     """Become another program; raises ProgramError when it cannot be started."""
     try:
-        os.execve(argv[0], list(argv), dict(env))
+        os.execve(argv[0], list(argv), dict(env))  # noqa: S606 - as meant
     except OSError as error:
         raise ProgramError(f"{argv[0]} cannot be started: {error.strerror}.") from error
 
