@@ -10,12 +10,13 @@ dropped, and the old version stays.
 import os
 from typing import Any
 
-from holdall.errors import BusyError
+from holdall.errors import HoldallError
 from holdall.journeys.host import Event, Host, Report
 from holdall.model.ref import Ref
 from holdall.store.catalog import Deployment, Writer, history, writing
 from holdall.store.rubbish import clear_staging, sweep
-from holdall.system.files import sync_folder
+from holdall.system.files import each_child, sync_folder
+from holdall.system.locks import is_leased
 
 
 def change(
@@ -93,14 +94,25 @@ def recover_all_but_rubbish(host: Host, writer: Writer, report: Report) -> None:
 
 
 def recover_if_needed(host: Host, report: Report) -> None:
-    """The same for a reading command, if there is something to do and nobody is at it."""
-    if not host.catalog.unfinished():
+    """The same at the start of a reading command: only if something is there to do, and at once.
+
+    While another process changes the store, or for a reader who may not, there is nothing to do.
+    """
+    if not _something_left(host):
         return
     try:
-        with writing(host.layout, wait=0) as writer:
+        with writing(host.layout, grace=0) as writer:
             recover(host, writer, report)
-    except (BusyError, OSError):
+    except (HoldallError, OSError):
         return
+
+
+def _something_left(host: Host) -> bool:
+    layout = host.layout
+    if each_child(layout.journal) or each_child(layout.staging):
+        return True
+    removed = each_child(layout.trash)
+    return any(not is_leased(f"{layout.trash}/{name}/lease") for name in removed)
 
 
 def _show(host: Host, ref: Ref, report: Report) -> None:

@@ -121,12 +121,6 @@ class Catalog(NamedTuple):
             "has."
         )
 
-    def unfinished(self) -> bool:
-        """Whether something a killed command left is to be swept."""
-        return bool(
-            _names(self.layout.journal) or _names(self.layout.staging) or _names(self.layout.trash)
-        )
-
 
 class Writer(NamedTuple):
     """A catalogue whose lock this process holds. Every step may be repeated after a kill."""
@@ -219,7 +213,7 @@ class Writer(NamedTuple):
 
 
 @contextmanager
-def writing(layout: Layout, *, wait: float = 0.0) -> Iterator[Writer]:
+def writing(layout: Layout, *, wait: float = 0.0, grace: float = GRACE) -> Iterator[Writer]:
     """Hold the store's lock.
 
     Raises BusyError when another process does for longer than `wait` seconds.
@@ -231,7 +225,7 @@ def writing(layout: Layout, *, wait: float = 0.0) -> Iterator[Writer]:
         os.makedirs(layout.root, exist_ok=True)
         fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        if not take_exclusive(fd, wait=max(wait, GRACE)):
+        if not take_exclusive(fd, wait=max(wait, grace)):
             holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "another process"
             raise BusyError(
                 f"Process {holder} is changing the store {layout.root}; try again, or use --wait "

@@ -36,7 +36,7 @@ def take_exclusive(fd: int, *, wait: float) -> bool:
 def is_leased(path: str) -> bool:
     """Whether any process holds a record lock on the file; a file that is gone has no lease."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return False
     try:
