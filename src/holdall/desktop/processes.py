@@ -12,13 +12,17 @@ from holdall.system.files import each_child
 
 
 class Running(NamedTuple):
-    """One running sandbox: `pid` is the app's own process, `sandbox` the first one around it."""
+    """One running sandbox: `pid` is the app's own process, `sandbox` the first one around it.
+
+    `runtime` is the ref of the runtime it runs on, empty for the host's own /usr.
+    """
 
     pid: int
     sandbox: int
     ref: str
     digest: str
     deployment: str
+    runtime: str
     command: tuple[str, ...]
 
 
@@ -38,10 +42,17 @@ def running(store: str) -> list[Running]:
         locks.setdefault(lock.inode, []).append(lock)
     if not locks:
         return []
+    runtimes: dict[int, str] = {}
+    apps = []
+    for ref, digest, deployment in (*_deployments(store), *_removed(store)):
+        for lock in _holding(f"{deployment}/lease", locks):
+            if os.path.lexists(f"{deployment}/launch"):
+                apps.append((lock.pid, ref, digest, deployment))
+            else:
+                runtimes[lock.pid] = ref
     return sorted(
-        _describe(lock.pid, ref, digest, deployment)
-        for ref, digest, deployment in (*_deployments(store), *_removed(store))
-        for lock in _holding(f"{deployment}/lease", locks)
+        _describe(sandbox, ref, digest, deployment, runtimes.get(sandbox, ""))
+        for sandbox, ref, digest, deployment in apps
     )
 
 
@@ -99,17 +110,17 @@ def _is_sandbox(pid: int) -> bool:
     return _read(f"/proc/{pid}/comm").strip() == "bwrap"
 
 
-def _describe(sandbox: int, ref: str, digest: str, deployment: str) -> Running:
+def _describe(sandbox: int, ref: str, digest: str, deployment: str, runtime: str) -> Running:
     children = _read(f"/proc/{sandbox}/task/{sandbox}/children").split()
     pid = int(children[0]) if children else sandbox
     command = tuple(_read(f"/proc/{pid}/cmdline").split("\0")[:-1])
-    return Running(pid, sandbox, ref, digest, deployment, command)
+    return Running(pid, sandbox, ref, digest, deployment, runtime, command)
 
 
 def _read(path: str) -> str:
     try:
         # pathlib would cost this command a tenth of its time
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
     except OSError:
         return ""

@@ -75,6 +75,7 @@ _GRAPHICS = (
     ),
     *("/dev/nvidia1", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"),
 )
+_DATA_FOLDERS = ("/.config", "/.cache", "/.local", "/.local/share", "/.local/state")
 _SYSFS = ("/sys/block", "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices")
 
 _DATA = Variable("data")
@@ -248,7 +249,7 @@ class _Planner(NamedTuple):
             yield Choose(_DATA, (Choice((), (f"{self.place.data}/{self.manifest.id}",)),))
         sentence = f"{self.manifest.id} has nowhere to keep its data: HOME names no folder."
         yield Require(Filled(_DATA), sentence, 6)
-        yield MakeFolder((_DATA,))
+        yield MakeFolder((_DATA,), _DATA_FOLDERS)
         if self.manifest.permissions.filesystem:
             yield Choose(Variable("store"), (Choice((), (self.place.store,)),))
             yield Choose(

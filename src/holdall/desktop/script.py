@@ -126,9 +126,13 @@ class UserFolder(NamedTuple):
 
 
 class MakeFolder(NamedTuple):
-    """Make a folder, for this user only, unless it is there."""
+    """Make a folder and those `below` it, for this user only, unless it is there.
+
+    In a folder that is there already nothing is made: what is in it may be an app's doing.
+    """
 
     path: Word
+    below: tuple[str, ...] = ()
 
 
 class Require(NamedTuple):
@@ -193,9 +197,8 @@ def step(one: Step) -> str:
             text = _IDENTITY
         case UserFolder():
             text = _user_folder(one)
-        case MakeFolder(path):
-            planned = '[ -n "$HOLDALL_DRY_RUN" ]'
-            text = f"[ -d {word(path)} ] || {planned} || mkdir -p -m 700 -- {word(path)} || exit 6"
+        case MakeFolder():
+            text = _make_folder(one)
         case Require() | RequireProgram():
             text = _require(one)
         case _:
@@ -236,6 +239,12 @@ def _cut(one: Cut) -> str:
     name, source, start = one.variable.name, one.source.name, word(one.prefix)
     ended = f" {name}=${{{name}%%{quoted(one.until)}*}}" if one.until else ""
     return f'case "${source}" in {start}*) {name}=${{{source}#{start}}}{ended};; *) {name}=;; esac'
+
+
+def _make_folder(one: MakeFolder) -> str:
+    folders = " ".join(word((*one.path, below)) for below in ("", *one.below))
+    planned = '[ -n "$HOLDALL_DRY_RUN" ]'
+    return f"[ -d {word(one.path)} ] || {planned} || mkdir -p -m 700 -- {folders} || exit 6"
 
 
 def _require(one: Require | RequireProgram) -> str:
