@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages, as HTML and as a man page."""
+"""How Sphinx builds these pages; the man page comes from scripts/docs."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ release = version = VERSION[1] if VERSION else "unknown"
 
 extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build", "session"]
+exclude_patterns = ["_build", "man", "session"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
@@ -24,6 +24,3 @@ html_theme_options = {
     "page_width": "64rem",
 }
 html_show_sourcelink = False
-
-man_pages = [("reference/cli", "holdall", "install, run and publish desktop apps", author, 1)]
-man_show_urls = False

@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 DEMO = HERE.parent.parent / "scripts/demo"
 FIRST = "Install, and run in the sandbox"
 AFTER = "And away"
-WIDTH = 96
+WIDTH = 112
 
 
 def demo() -> str:
@@ -57,7 +57,8 @@ def picture(session: str) -> str:
     """Draw the session as an SVG that loads nothing from elsewhere."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(session.strip("\n")), highlight=False)
-    code_format = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    loads = re.compile(r"@font-face \{\{.*?\}\}\s*|<!--.*?-->\s*", re.DOTALL)
+    code_format = loads.sub("", CONSOLE_SVG_FORMAT)
     return console.export_svg(title="holdall", code_format=code_format, unique_id="session")
 
 

@@ -8,7 +8,7 @@ import pytest
 from surroundings import OrdinaryUser
 
 CHECKOUT = Path(__file__).parent.parent.parent
-TAKEN = ("LICENSE", "README.md", "pyproject.toml", "scripts", "src")
+TAKEN = ("LICENSE", "README.md", "docs", "pyproject.toml", "scripts", "src")
 
 
 @pytest.mark.network
