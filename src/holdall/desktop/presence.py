@@ -190,15 +190,11 @@ def _remove_empty(folder: Path) -> bool:
 
 
 def _drop_caches(folder: Path) -> None:
-    """Remove the tools' caches from a folder that has nothing else to speak of."""
-    with suppress(FileNotFoundError):
-        for child in folder.iterdir():
-            with suppress(OSError):
-                child.rmdir()
-        caches = {folder / name for name in _CACHES[folder.name]}
-        if set(folder.iterdir()) <= caches:
-            for cache in caches:
-                cache.unlink(missing_ok=True)
+    """Remove the tools' caches from a folder that has nothing else."""
+    caches = {folder / name for name in _CACHES[folder.name]}
+    if set(folder.iterdir()) <= caches:
+        for cache in caches:
+            cache.unlink(missing_ok=True)
 
 
 def _hand_over(record_path: Path, folders: list[str]) -> None:
@@ -218,15 +214,26 @@ def _refresh(target: ExportTarget, changed: Iterable[str]) -> None:
         ("applications", "update-desktop-database", "desktop-file-utils"),
         ("mime", "update-mime-database", "shared-mime-info"),
     ):
-        folder = f"{home}/{kind}"
-        if any(path.startswith(f"{folder}/") for path in paths) and Path(folder).is_dir():
-            with suppress(UnsupportedError, ProgramError):
-                process.run([process.find_program(program, package=package), folder])
-            _drop_caches(Path(folder))
+        folder = Path(home, kind)
+        if any(path.startswith(f"{folder}/") for path in paths) and folder.is_dir():
+            _refresh_folder(folder, program, package)
     icons = f"{home}/icons/"
     shown = [path.removeprefix(icons) for path in paths if path.startswith(icons)]
     for theme in {path.partition("/")[0] for path in shown}:
         _refresh_theme(Path(icons) / theme)
+
+
+def _refresh_folder(folder: Path, program: str, package: str) -> None:
+    """Have a tool renew its caches in a folder, unless they are all that is left there."""
+    _drop_caches(folder)
+    if not any(folder.iterdir()):
+        return
+    with suppress(UnsupportedError, ProgramError):
+        process.run([process.find_program(program, package=package), str(folder)])
+    for child in folder.iterdir():
+        with suppress(OSError):
+            child.rmdir()
+    _drop_caches(folder)
 
 
 def _refresh_theme(folder: Path) -> None:
