@@ -55,24 +55,19 @@ class Layup(NamedTuple):
         return sum(files[0].size for _, files in self.linked)
 
 
-def plan(tree: Tree, seed: Seed | None, *, reuse: bool = True) -> Layup:
+def plan(tree: Tree, seed: Seed | None) -> Layup:
     """Decide for every file of `tree` whether the seed has it."""
     wanted: dict[tuple[bytes, bool], list[File]] = {}
     for file in tree.files:
         wanted.setdefault((file.digest, file.executable), []).append(file)
-    held = (
-        {(file.digest, file.executable): file.path for file in seed.tree.files}
-        if seed and reuse
-        else {}
-    )
-    linked: list[tuple[str, tuple[File, ...]]] = []
+    seeds = seed.tree.files if seed else ()
+    held = {(file.digest, file.executable): file.path for file in seeds}
+    linked = tuple((held[key], tuple(files)) for key, files in wanted.items() if key in held)
     fresh: dict[bytes, tuple[File, ...]] = {}
     for key, files in wanted.items():
-        if key in held:
-            linked.append((held[key], tuple(files)))
-        else:
+        if key not in held:
             fresh[key[0]] = (*fresh.get(key[0], ()), *files)
-    return Layup(tree, seed, tuple(linked), fresh)
+    return Layup(tree, seed, linked, fresh)
 
 
 def lay_down(
@@ -81,20 +76,21 @@ def lay_down(
     target: str,
     *,
     verity: bool = False,
+    meanwhile: Callable[[], None] | None = None,
     report: Callable[[int], None] = lambda _size: None,
 ) -> None:
     """Make the files of a tree under the new folder `target`.
 
-    Every byte that enters is checked against its digest.
-
-    `report` gets the bytes produced as they come; together `layup.fresh_size`, and more where the
-    seed was not what it should be. Raises CorruptError and OSError.
+    Every byte that enters is checked against its digest, and on its way to the disk when this
+    returns. `meanwhile` is done beside the workers. `report` gets the bytes produced as they come;
+    together `layup.fresh_size`, and more where the seed was not what it should be. Raises
+    CorruptError and OSError.
     """
     os.mkdir(target, 0o755)
     root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         workshop = _Workshop(layup, source, root, verity=verity)
-        workshop.run(report)
+        workshop.run(report, meanwhile)
         if workshop.spoiled:
             rest = layup._replace(linked=(), fresh=workshop.missing())
             _Workshop(rest, source, root, verity=verity).run(report)
@@ -119,7 +115,9 @@ class _Workshop:
         self._folders = {""}
         self.spoiled: list[int] = []
 
-    def run(self, report: Callable[[int], None]) -> None:
+    def run(
+        self, report: Callable[[int], None], meanwhile: Callable[[], None] | None = None
+    ) -> None:
         def told(task: int, amount: int) -> None:
             if task < self._links_from:
                 report(amount)
@@ -130,7 +128,7 @@ class _Workshop:
         total = self._spans + len(self._batches)
         before = os.umask(0o022)
         try:
-            crew.share_out(self._tasks(), total, self._perform, report=told)
+            crew.share_out(self._tasks(), total, self._perform, meanwhile=meanwhile, report=told)
             self._make_rest()
         finally:
             os.umask(before)

@@ -6,7 +6,7 @@ from holdall.journeys.host import Host, Report, silent
 from holdall.journeys.recovery import change, finish, recover
 from holdall.journeys.switch import version_of
 from holdall.store.catalog import Deployment, writing
-from holdall.store.rubbish import sweep, waiting
+from holdall.store.rubbish import clear_strays, sweep, waiting
 
 
 class Cleaned(NamedTuple):
@@ -33,6 +33,7 @@ def collect(
         )
     with writing(host.layout, wait=host.wait) as writer:
         recover(host, writer, report)
+        clear_strays(host.layout)
         old = _old(host, keep)
         removed = tuple((str(item.ref), version_of(item)) for item in old)
         for item in old:

@@ -10,9 +10,6 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from holdall.delivery.bundle import BundleSource, Opened
-from holdall.desktop import exports
-from holdall.desktop.launcher import launch_files
-from holdall.desktop.sandbox import Place
 from holdall.errors import CorruptError, NotFoundError, UsageError
 from holdall.forms import tree as form
 from holdall.journeys.arrival import Arrival, arriving
@@ -83,9 +80,9 @@ def install(
                 writer.note(plan.ref, note)
             else:
                 with _staging(writer, plan.ref) as staged:
-                    _lay_down(arrival, opened, layup, staged, report=report, plan=plan)
+                    _lay_down(host, arrival, opened, layup, staged, report=report)
                     _check_exports(arrival, opened, staged)
-                    _write_beside(host, arrival, opened, staged)
+                    _write_new(f"{staged}/lease", b"")
                     accepted.keep(host.layout)
                     writer.note(plan.ref, note)
                     _sync(staged)
@@ -165,33 +162,44 @@ def _seed(deployment: Deployment | None) -> form.Seed | None:
 
 
 def _lay_down(
+    host: Host,
     arrival: Arrival,
     opened: Opened,
     layup: form.Layup,
     staged: str,
     *,
     report: Report,
-    plan: InstallPlan,
 ) -> None:
-    done = 0
+    step = f"Installing {arrival.release.manifest.id} {arrival.release.manifest.version}"
+    done, total = 0, layup.fresh_size
 
     def told(size: int) -> None:
         nonlocal done
         done += size
-        report(Event(f"Installing {plan.ref.id} {plan.version}", done, plan.produced))
+        report(Event(step, done, total))
 
-    report(Event(f"Installing {plan.ref.id} {plan.version}", 0, plan.produced))
-    first = arrival.preamble.head.first_frame
-    if arrival.seekable:
-        source = BundleSource(opened, arrival.stream.fileno(), first)
-        form.lay_down(layup, source, f"{staged}/files", verity=_has_verity(staged), report=told)
-        return
-    spool = os.open(staged, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    spool = None
+    if not arrival.seekable:
+        spool = os.open(staged, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
     try:
-        source = BundleSource(opened, spool, first, stream=arrival.stream)
-        form.lay_down(layup, source, f"{staged}/files", verity=_has_verity(staged), report=told)
+        if total:
+            report(Event(step, 0, total))
+        form.lay_down(
+            layup,
+            BundleSource(
+                opened,
+                arrival.stream.fileno() if spool is None else spool,
+                arrival.preamble.head.first_frame,
+                stream=None if spool is None else arrival.stream,
+            ),
+            f"{staged}/files",
+            verity=_has_verity(staged),
+            meanwhile=lambda: _write_beside(host, arrival, opened, staged),
+            report=told,
+        )
     finally:
-        os.close(spool)
+        if spool is not None:
+            os.close(spool)
 
 
 def _has_verity(folder: str) -> bool:
@@ -212,23 +220,37 @@ def _check_exports(arrival: Arrival, opened: Opened, staged: str) -> None:
     """Refuse a release whose exports would not render, before it has its place."""
     manifest = arrival.release.manifest
     if manifest.exports.paths or manifest.exports.commands:
+        from holdall.desktop import exports
+
         digests = {file.path: file.digest for file in opened.tree.files}
-        try:
+        with _refusing():
             exports.check(manifest, reader(f"{staged}/files", digests))
-        except UsageError as error:
-            raise CorruptError(f"The release was refused: {error}") from error
 
 
 def _write_beside(host: Host, arrival: Arrival, opened: Opened, staged: str) -> None:
+    """What stands beside a deployment's files; done while workers make those."""
+    from holdall.desktop.launcher import launch_files
+    from holdall.desktop.sandbox import Place
+
     manifest = arrival.release.manifest
     layout = host.layout
     place = Place(layout.root, layout.deployment(manifest.ref, arrival.digest), host.data)
-    for name, data in launch_files(manifest, opened.tree, place).items():
+    with _refusing():
+        launch = launch_files(manifest, opened.tree, place)
+    for name, data in launch.items():
         _write_new(f"{staged}/{name}", data)
     _write_new(f"{staged}/tree", opened.tree_bytes)
     _write_new(f"{staged}/envelope", arrival.preamble.envelope)
     _write_new(f"{staged}/release", arrival.signed.payload)
-    _write_new(f"{staged}/lease", b"")
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """A mistake of the one who built is a broken release for the one who installs."""
+    try:
+        yield
+    except UsageError as error:
+        raise CorruptError(f"The release was refused: {error}") from error
 
 
 def _write_new(path: str, data: bytes) -> None:

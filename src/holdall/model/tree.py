@@ -6,6 +6,7 @@ is canonical, so everything that takes a `Tree` may trust its paths.
 
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple, assert_never
 
@@ -51,22 +52,29 @@ class Symlink(NamedTuple):
 Entry = Directory | File | Symlink
 
 
-class Tree(NamedTuple):
-    """Sorted entries, parents before children, no path twice."""
+class Tree:
+    """Sorted entries, parents before children, no path twice; never changed once made."""
 
-    entries: tuple[Entry, ...]
+    def __init__(self, entries: tuple[Entry, ...]) -> None:
+        self.entries = entries
 
-    @property
-    def files(self) -> list[File]:
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tree) and self.entries == other.entries
+
+    def __hash__(self) -> int:
+        return hash(self.entries)
+
+    @cached_property
+    def files(self) -> tuple[File, ...]:
         """The regular files, in order."""
-        return [entry for entry in self.entries if isinstance(entry, File)]
+        return tuple(entry for entry in self.entries if isinstance(entry, File))
 
-    @property
+    @cached_property
     def contents(self) -> dict[bytes, int]:
         """Raw digest to size in bytes of every distinct content, in order of first use."""
         return {file.digest: file.size for file in self.files}
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The apparent size in bytes: every file counted, however often its content occurs."""
         return sum(file.size for file in self.files)
@@ -152,6 +160,8 @@ def tree_digest(data: bytes) -> Digest:
 def check_path(path: str) -> None:
     """Raise UsageError when `path` could not stand in a tree."""
     _check_paths([path], UsageError)
+    if _DOTS & set(path.split("/")):
+        raise UsageError(f"The path {path!r} has an empty, '.' or '..' element.")
 
 
 def _entries(wire: _Wire) -> list[Entry]:
@@ -198,20 +208,17 @@ def _contents(wire: _Wire) -> list[tuple[bytes, int]]:
 
 
 def _check_paths(paths: list[str], error: type[CorruptError | UsageError]) -> None:
+    """All that can be said of paths alone; that those above are folders is for `_check_parents`."""
     joined = "/".join(paths)
     # what is printable has no control, bidirectional or surrogate character; the pattern decides
-    # the rest
     if not joined.isprintable() and _FORBIDDEN.search(joined):
         bad = next(path for path in paths if _FORBIDDEN.search(path))
         raise error(f"The path {bad!a} has a control character; such names are refused.")
-    for element in set(joined.split("/")) if paths else ():
-        if element in _DOTS:
-            bad = next(path for path in paths if element in path.split("/"))
-            raise error(
-                f"The path {bad!r} has an empty, '.' or '..' element; paths are relative and plain."
-            )
-        if len(element) > MAX_ELEMENT // 4 and len(element.encode()) > MAX_ELEMENT:
-            raise error(f"The name {element[:40]!r}… is longer than {MAX_ELEMENT} bytes.")
+    for name in {path.rpartition("/")[2] for path in paths}:
+        if name in _DOTS:
+            raise error(f"A path of the tree ends in {name!r}; paths are relative and plain.")
+        if len(name) > MAX_ELEMENT // 4 and len(name.encode()) > MAX_ELEMENT:
+            raise error(f"The name {name[:40]!r}… is longer than {MAX_ELEMENT} bytes.")
     longest = max(map(len, paths), default=0)
     if longest > MAX_PATH // 4 and max(len(path.encode()) for path in paths) > MAX_PATH:
         raise error(f"A path of the tree is longer than {MAX_PATH} bytes.")
@@ -223,12 +230,12 @@ def _check_paths(paths: list[str], error: type[CorruptError | UsageError]) -> No
 def _check_parents(entries: Iterable[Entry], error: type[CorruptError | UsageError]) -> None:
     folders = {""}
     for entry in entries:
-        if entry.path.rpartition("/")[0] not in folders:
-            raise error(
-                f"The path {entry.path!r} lies below something that is not a directory of the tree."
-            )
+        path = entry.path
+        parent, slash, _ = path.rpartition("/")
+        if parent not in folders or (slash and not parent):
+            raise error(f"The path {path!r} lies below something that is no folder of the tree.")
         if isinstance(entry, Directory):
-            folders.add(entry.path)
+            folders.add(path)
 
 
 def _check_target(path: str, target: str, error: type[CorruptError | UsageError]) -> None:

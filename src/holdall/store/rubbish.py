@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 
 from holdall.store.layout import Layout
-from holdall.system.files import remove_tree
+from holdall.system.files import each_child, remove_tree
 from holdall.system.locks import await_lease_end, is_leased
 
 
@@ -51,6 +51,28 @@ def clear_staging(layout: Layout) -> None:
     with suppress(FileNotFoundError):
         for name in sorted(os.listdir(layout.staging)):
             remove_tree(f"{layout.staging}/{name}")
+
+
+def clear_strays(layout: Layout) -> None:
+    """Remove files killed writers had not finished, and empty folders; only for the lock's holder.
+
+    Never looks into a deployment.
+    """
+    for folder in (layout.active, layout.deployments, f"{layout.root}/run"):
+        _clear(folder, depth=3)
+    _clear(f"{layout.root}/state", depth=4)
+    _clear(layout.journal, depth=0)
+
+
+def _clear(folder: str, *, depth: int) -> None:
+    for name in each_child(folder, lambda _name: True):
+        path = f"{folder}/{name}"
+        if name.startswith(".") and name.endswith(".tmp"):
+            os.unlink(path)
+        elif depth and os.path.isdir(path) and not os.path.islink(path):
+            _clear(path, depth=depth - 1)
+            with suppress(OSError):
+                os.rmdir(path)
 
 
 def _free(path: str) -> None:

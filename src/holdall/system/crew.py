@@ -33,20 +33,25 @@ def share_out(
     perform: Callable[[int], int],
     *,
     workers: int | None = None,
+    meanwhile: Callable[[], None] | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> None:
     """Have `perform(task)` done for all `total` tasks, by forked workers, in about the order given.
 
-    `tasks` is iterated in a process of its own, so it may wait for something. `report(task,
-    amount)` gets what `perform` returned. The first error of a worker is raised here, after the
-    others were ended.
+    `tasks` is iterated in a process of its own, so it may wait for something. `meanwhile` is done
+    here, once, beside the workers. `report(task, amount)` gets what `perform` returned. The first
+    error of a worker is raised here, after the others were ended.
     """
     count = min(workers or processors(), total)
     if count == 0:
+        if meanwhile:
+            meanwhile()
         return
     crew = _Crew(count, perform)
     try:
         crew.hand_out(tasks)
+        if meanwhile:
+            meanwhile()
         missing = total
         for task, amount in crew.answers():
             missing -= 1
