@@ -47,7 +47,7 @@ def update(stage: Stage) -> Iterator[Row]:
 
 
 def remove(stage: Stage) -> Iterator[Row]:
-    """The old release from a store that has nothing else; timed until the command returns."""
+    """The old release from a store of nothing else: until return, and until all is freed."""
     old = stage.old
 
     def trial(contender: Contender) -> Trial:
@@ -56,8 +56,13 @@ def remove(stage: Stage) -> Iterator[Row]:
         )
 
     trials = {contender.name: trial(contender) for contender in stage.laboratory.contenders[1:]}
-    samples = stage.laboratory.time({"tar": stage.baseline(old), **trials})
-    yield _wall(stage, "remove", samples, None, {"plain": "rm -rf", "tar": "tar -xf"})
+    trials = {"tar": stage.baseline(old), **trials}
+    samples = stage.laboratory.time(trials)
+    notes = {"plain": "rm -rf", "tar": "tar -xf"}
+    yield _wall(stage, "remove", samples, None, notes)
+    freed = stage.laboratory.time_until_still(trials)
+    measure = "remove, time until all is freed"
+    yield row(measure, stage.dataset, Unit.SECONDS, freed, notes=notes)
 
 
 def verify(stage: Stage) -> Iterator[Row]:

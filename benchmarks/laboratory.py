@@ -1,17 +1,22 @@
 """Where measurements are made: it publishes releases, brings disks into a state, and times jobs."""
 
 import json
+import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks.contenders import Contender
 from benchmarks.data import Release
 from benchmarks.disk import Disks
 from benchmarks.measure import Footprint, Job, Runner, Sample, interleaved, wait_for_quiet
 from benchmarks.subject import Holdall
+
+Figure = TypeVar("Figure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +75,29 @@ class Laboratory:
 
     def time(self, trials: Mapping[str, Trial]) -> dict[str, list[Sample]]:
         """Run the trials in turn, each on a disk of its own, as often as the run asks for."""
-        samples: dict[str, list[Sample]] = {name: [] for name in trials}
+        return self._in_turn(trials, lambda job, _: self.runner.run(job))
+
+    def time_until_still(self, trials: Mapping[str, Trial]) -> dict[str, list[float]]:
+        """As ``time``, in seconds until the number of files on the disk changes no more."""
+
+        def run(job: Job, root: Path) -> float:
+            begun = time.perf_counter()
+            self.runner.run(job)
+            return last_change(root) - begun
+
+        return self._in_turn(trials, run)
+
+    def _in_turn(
+        self, trials: Mapping[str, Trial], run: Callable[[Job, Path], Figure]
+    ) -> dict[str, list[Figure]]:
+        figures: dict[str, list[Figure]] = {name: [] for name in trials}
         for name in interleaved(tuple(trials), self.runs):
             trial = trials[name]
             with self.disks.copy(trial.start) as root:
                 job = trial.job(root)
                 wait_for_quiet(self.patience)
-                samples[name].append(self.runner.run(job))
-        return samples
+                figures[name].append(run(job, root))
+        return figures
 
     def footprints(self, trials: Mapping[str, Trial]) -> dict[str, Footprint]:
         """Run each trial once more, watching its memory."""
@@ -107,6 +127,16 @@ class Laboratory:
         return Publication(
             Sample(**known["sample"]), Footprint(**known["footprint"]), known["size"]
         )
+
+
+def last_change(root: Path, *, still: float = 0.3, interval: float = 0.005) -> float:
+    """Wait until a disk has had the same number of files for a while; return when it got it."""
+    changed, files = time.perf_counter(), os.statvfs(root).f_ffree
+    while time.perf_counter() - changed < still:
+        time.sleep(interval)
+        if (now := os.statvfs(root).f_ffree) != files:
+            changed, files = time.perf_counter(), now
+    return changed
 
 
 def say(text: str) -> None:
