@@ -6,11 +6,12 @@ Format: docs/reference/formats/bundle.md.
 """
 
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 from holdall.errors import CorruptError
+from holdall.model.tree import MAX_ENTRIES
 
 FORMAT = 1
 MAX_FRAME = 64 * 2**20
@@ -61,13 +62,18 @@ class Group(NamedTuple):
     places: tuple[Place, ...]
 
 
+# checked before an array is decoded
+_FRAMES = msgspec.Meta(max_length=MAX_FRAMES)
+_CONTENTS = msgspec.Meta(max_length=MAX_ENTRIES)
+
+
 class _Wire(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     format: int
-    raw: list[int]
-    stored: list[int]
+    raw: Annotated[list[int], _FRAMES]
+    stored: Annotated[list[int], _FRAMES]
     sha256: bytes
-    order: list[int]
-    skips: list[int]
+    order: Annotated[list[int], _CONTENTS]
+    skips: Annotated[list[int], _CONTENTS]
 
 
 def encode(frames: list[tuple[int, int, bytes]], places: list[Place]) -> bytes:
