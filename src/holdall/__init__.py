@@ -26,7 +26,7 @@ _INTERFACE = {
     "listing": "listing",
     "info": "listing",
     "verify": "verify",
-    "repair": "verify",
+    "repair": "repair",
     "collect": "cleanup",
     "export": "exporting",
     "unexport": "exporting",

@@ -41,7 +41,7 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _repair(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    from holdall.journeys.verify import repair
+    from holdall.journeys.repair import repair
 
     bundles = [item for item in arguments.items if os.path.exists(item)] + (arguments.bundle or [])
     refs = [RefPattern.parse(item) for item in arguments.items if not os.path.exists(item)]

@@ -21,7 +21,9 @@ from holdall.model.tree import File, Tree
 
 FRAME_SIZE = 16 * 2**20
 # frames of files smaller than this on average hold twice as much, since they gain most from it
+# frames of files smaller than this on average are longer, since they gain most from it
 _SMALL = 32 * 2**10
+_LONG = 24 * 2**20
 MIN_FRAME = 64 * 2**10
 LEVEL = 19
 
@@ -129,9 +131,7 @@ def _slices(
     buffer, position, count = bytearray(), 0, 0
     for member in members:
         whole = len(member.header) + member.size + len(padding(member.size))
-        limit = frame_size or (
-            2 * FRAME_SIZE if len(buffer) + whole < (count + 1) * _SMALL else FRAME_SIZE
-        )
+        limit = frame_size or (_LONG if len(buffer) + whole < (count + 1) * _SMALL else FRAME_SIZE)
         if buffer and len(buffer) + whole > limit:
             yield bytes(buffer)
             position += len(buffer)

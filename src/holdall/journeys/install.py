@@ -10,11 +10,12 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from holdall.delivery.bundle import BundleSource, Opened
-from holdall.errors import CorruptError, NotFoundError, UsageError
+from holdall.errors import NotFoundError
 from holdall.forms import tree as form
 from holdall.journeys.arrival import Arrival, arriving
 from holdall.journeys.exporting import reader
 from holdall.journeys.host import Event, Host, Report, silent
+from holdall.journeys.launching import launch_files_of, refusing
 from holdall.journeys.recovery import change, finish, recover
 from holdall.journeys.trusting import NOTHING_DECIDED, TrustChoice, accept
 from holdall.model import release as releases
@@ -223,34 +224,18 @@ def _check_exports(arrival: Arrival, opened: Opened, staged: str) -> None:
         from holdall.desktop import exports
 
         digests = {file.path: file.digest for file in opened.tree.files}
-        with _refusing():
+        with refusing():
             exports.check(manifest, reader(f"{staged}/files", digests))
 
 
 def _write_beside(host: Host, arrival: Arrival, opened: Opened, staged: str) -> None:
     """What stands beside a deployment's files; done while workers make those."""
-    from holdall.desktop.launcher import launch_files
-    from holdall.desktop.sandbox import Place
-
-    manifest = arrival.release.manifest
-    layout = host.layout
-    place = Place(layout.root, layout.deployment(manifest.ref, arrival.digest), host.data)
-    with _refusing():
-        launch = launch_files(manifest, opened.tree, place)
+    launch = launch_files_of(host, arrival.release, arrival.digest, opened.tree)
     for name, data in launch.items():
         _write_new(f"{staged}/{name}", data)
     _write_new(f"{staged}/tree", opened.tree_bytes)
     _write_new(f"{staged}/envelope", arrival.preamble.envelope)
     _write_new(f"{staged}/release", arrival.signed.payload)
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """A mistake of the one who built is a broken release for the one who installs."""
-    try:
-        yield
-    except UsageError as error:
-        raise CorruptError(f"The release was refused: {error}") from error
 
 
 def _write_new(path: str, data: bytes) -> None:

@@ -1,19 +1,15 @@
-"""Checking what is installed against what was signed, and mending it from a bundle."""
+"""Checking what is installed against what was signed."""
 
 from typing import NamedTuple
 
-from holdall.delivery.bundle import BundleSource, Opened
-from holdall.errors import CorruptError, HoldallError, NotFoundError
-from holdall.forms.tree_check import inspect, mend
-from holdall.journeys.arrival import Arrival, arriving
+from holdall.errors import CorruptError, HoldallError
+from holdall.forms.tree_check import inspect
 from holdall.journeys.host import Event, Host, Report, silent
-from holdall.journeys.recovery import recover
 from holdall.model import tree as trees
 from holdall.model.ref import RefPattern
 from holdall.model.tree import Tree
-from holdall.store.catalog import Deployment, writing
+from holdall.store.catalog import Deployment
 from holdall.store.trust_state import publisher_of, read_keyring
-from holdall.system.files import write_atomic
 from holdall.trust.envelope import open_envelope
 
 
@@ -106,77 +102,3 @@ def signed_tree(host: Host, deployment: Deployment) -> tuple[Tree, str]:
     if trees.tree_digest(data) != signed.release.tree_digest:
         raise CorruptError(f"The tree of {deployment.ref} is not the one its release names.")
     return trees.parse(data), signed.release.manifest.version
-
-
-class Repaired(NamedTuple):
-    """What was mended in one installed version."""
-
-    ref: str
-    version: str
-    paths: tuple[str, ...]
-
-
-def repair(
-    path: str, host: Host, *, only: tuple[RefPattern, ...] = (), report: Report = silent
-) -> list[Repaired]:
-    """Mend every installed version of a bundle's ref, taking contents from the bundle.
-
-    Every byte is checked.
-
-    Raises NotFoundError when the ref is not installed, or naming the contents the bundle does not
-    have.
-    """
-    with arriving(path) as arrival, writing(host.layout, wait=host.wait) as writer:
-        recover(host, writer, report)
-        read_keyring(host.layout).judge(
-            arrival.signed, publisher=publisher_of(host.layout, arrival.release.ref.id)
-        )
-        if only and not any(pattern.matches(arrival.release.ref) for pattern in only):
-            raise NotFoundError(f"{path} is a bundle of {arrival.release.ref}, not of {only[0]}.")
-        installed = host.catalog.deployments(arrival.release.ref)
-        if not installed:
-            raise NotFoundError(
-                f"{arrival.release.ref} is not installed; `holdall install` installs it."
-            )
-        opened = arrival.open()
-        source = BundleSource(opened, arrival.seekable_fd(), arrival.preamble.head.first_frame)
-        mended, missing = [], []
-        for item in installed:
-            if item.digest == arrival.digest:
-                _restore_beside(item.path, arrival, opened)
-            tree, version = signed_tree(host, item)
-            faults = inspect(tree, item.files, fast=False)
-            staged = writer.stage()
-            left = mend(tree, item.files, [fault for fault, _ in faults], source, f"{staged}/files")
-            missing += left
-            fixed = tuple(fault for fault, _ in faults if fault not in left)
-            if fixed:
-                mended.append(Repaired(str(item.ref), version, fixed))
-        recover(host, writer, report)
-        if missing:
-            raise NotFoundError(
-                f"The bundle does not have {len(missing)} contents that are damaged, such as "
-                f"{missing[0]}."
-            )
-        return mended
-
-
-def _restore_beside(path: str, arrival: Arrival, opened: Opened) -> None:
-    """Put the signed files beside the app's own back, where they are not what this bundle says."""
-    wanted = {
-        "envelope": arrival.preamble.envelope,
-        "release": arrival.signed.payload,
-        "tree": opened.tree_bytes,
-    }
-    for name, data in wanted.items():
-        if _read_or_nothing(f"{path}/{name}") != data:
-            write_atomic(f"{path}/{name}", data)
-
-
-def _read_or_nothing(path: str) -> bytes:
-    """The bytes of a file, none when it is gone."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return b""

@@ -1,0 +1,109 @@
+"""Mending what is installed, from a bundle; every byte is checked as when it was installed."""
+
+from typing import NamedTuple
+
+from holdall.delivery.bundle import BundleSource
+from holdall.errors import NotFoundError
+from holdall.forms.tree_check import inspect, mend
+from holdall.journeys.arrival import Arrival, arriving
+from holdall.journeys.host import Host, Report, silent
+from holdall.journeys.launching import launch_files_of
+from holdall.journeys.recovery import recover
+from holdall.journeys.verify import signed_tree
+from holdall.model import release as releases
+from holdall.model.ref import RefPattern
+from holdall.store.catalog import Deployment, Writer, writing
+from holdall.store.contents import ContentSource
+from holdall.store.trust_state import publisher_of, read_keyring
+from holdall.system.files import write_atomic
+
+
+class Repaired(NamedTuple):
+    """What was mended in one installed version."""
+
+    ref: str
+    version: str
+    paths: tuple[str, ...]
+
+
+def repair(
+    path: str, host: Host, *, only: tuple[RefPattern, ...] = (), report: Report = silent
+) -> list[Repaired]:
+    """Mend every installed version of a bundle's ref, taking contents from the bundle.
+
+    Raises NotFoundError when the ref is not installed, or when the bundle lacks a content that is
+    damaged; what it has is mended by then.
+    """
+    with arriving(path) as arrival, writing(host.layout, wait=host.wait) as writer:
+        recover(host, writer, report)
+        installed = _installed(host, arrival, only)
+        opened = arrival.open()
+        source = BundleSource(opened, arrival.seekable_fd(), arrival.preamble.head.first_frame)
+        mended: list[Repaired] = []
+        missing: list[str] = []
+        for item in installed:
+            beside = (
+                _signed_parts(arrival, opened.tree_bytes) if item.digest == arrival.digest else {}
+            )
+            fixed = _restore(item, beside)
+            again, left = _mend(host, writer, item, source)
+            missing += left
+            if paths := (*fixed, *again):
+                mended.append(Repaired(str(item.ref), item.facts()["manifest"]["version"], paths))
+        recover(host, writer, report)
+    if missing:
+        raise NotFoundError(
+            f"The bundle lacks {len(missing)} damaged contents, such as that of {missing[0]}; repair"
+            " from the bundle of that version too."
+        )
+    return mended
+
+
+def _installed(host: Host, arrival: Arrival, only: tuple[RefPattern, ...]) -> list[Deployment]:
+    """The versions to mend; the bundle must be one of them, or signed by whom this store trusts."""
+    ref = arrival.release.ref
+    if only and not any(pattern.matches(ref) for pattern in only):
+        raise NotFoundError(f"{arrival.path} is a bundle of {ref}, not of {only[0]}.")
+    installed = host.catalog.deployments(ref)
+    if not installed:
+        raise NotFoundError(f"{ref} is not installed; `holdall install` installs it.")
+    if all(item.digest != arrival.digest for item in installed):
+        publisher = publisher_of(host.layout, ref.id)
+        read_keyring(host.layout).judge(arrival.signed, publisher=publisher)
+    return installed
+
+
+def _mend(
+    host: Host, writer: Writer, item: Deployment, source: ContentSource
+) -> tuple[tuple[str, ...], list[str]]:
+    """Mend one version's files and launch files; returns what was, and what could not be."""
+    tree, _ = signed_tree(host, item)
+    faults = [path for path, _ in inspect(tree, item.files, fast=False)]
+    left = mend(tree, item.files, faults, source, f"{writer.stage()}/files")
+    release = releases.parse(item.read("release"))
+    launch = _restore(item, launch_files_of(host, release, item.digest, tree))
+    return (*launch, *(path for path in faults if path not in left)), left
+
+
+def _signed_parts(arrival: Arrival, tree_bytes: bytes) -> dict[str, bytes]:
+    return {
+        "envelope": arrival.preamble.envelope,
+        "release": arrival.signed.payload,
+        "tree": tree_bytes,
+    }
+
+
+def _restore(item: Deployment, wanted: dict[str, bytes]) -> tuple[str, ...]:
+    """Put files beside the app's own back where they are not as wanted; returns their names."""
+    changed = [name for name, data in wanted.items() if _found(f"{item.path}/{name}") != data]
+    for name in changed:
+        write_atomic(f"{item.path}/{name}", wanted[name])
+    return tuple(changed)
+
+
+def _found(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
