@@ -67,16 +67,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def isolated_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def isolated_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty home in the test's own folder; HOME and every XDG directory point into it."""
     keep_package_settings(monkeypatch)
-    home = make_home(tmp_path / "home")
-    for name, value in environment_for(home).items():
-        monkeypatch.setenv(name, value)
-    for name in tuple(os.environ):
-        if name in SESSION or name.startswith("HOLDALL_"):
-            monkeypatch.delenv(name)
-    return home
+    with tempfile.TemporaryDirectory(prefix="holdall-run-", ignore_cleanup_errors=True) as runtime:
+        home = make_home(tmp_path / "home", runtime=Path(runtime))
+        for name, value in environment_for(home).items():
+            monkeypatch.setenv(name, value)
+        for name in tuple(os.environ):
+            if name in SESSION or name.startswith("HOLDALL_"):
+                monkeypatch.delenv(name)
+        yield home
 
 
 def keep_package_settings(monkeypatch: pytest.MonkeyPatch) -> None:
