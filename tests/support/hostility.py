@@ -34,9 +34,10 @@ class Victim:
     home: Path
 
     def seen(self) -> dict[str, Seen]:
-        """The store and the home, but for the lock: that has the last writer's number."""
-        lock = str(self.root / "lock")
-        return {path: seen for path, seen in snapshot(self.root, self.home).items() if path != lock}
+        """The store and the home, but for the number of the last writer and what is being freed."""
+        passing = (str(self.root / "lock"), str(self.root / "trash"))
+        seen = snapshot(self.root, self.home)
+        return {path: one for path, one in seen.items() if not path.startswith(passing)}
 
     def refuses(self, *argv: str | Path, code: int = 4) -> Refusal:
         """Run a command on the store; it must be refused in one sentence and change nothing."""

@@ -78,6 +78,7 @@ def install(
             action = "activate" if plan.already else "update" if plan.before else "install"
             note = change(action, active=plan.digest, floor=floor, version=plan.version)
             if plan.already:
+                accepted.keep(host.layout)
                 writer.note(plan.ref, note)
             else:
                 with _staging(writer, plan.ref) as staged:

@@ -165,8 +165,10 @@ def _check_launch(manifest: Manifest) -> None:
         raise UsageError('An app needs a command: write command = "NAME" in holdall.toml.')
     if manifest.kind == "runtime" and manifest.runtime != HOST:
         raise UsageError("A runtime runs on no other runtime: leave the field runtime out.")
-    if argv and (argv[0].startswith("-") or ".." in argv[0].split("/")):
-        raise UsageError(f"The command {argv[0]!r} may not begin with '-' nor have '..' in it.")
+    if argv and (argv[0][:1] in {"", "-"} or ".." in argv[0].split("/")):
+        raise UsageError(
+            f"The command {argv[0]!r} may not be empty, begin with '-' nor have '..' in it."
+        )
     for word in argv:
         _printable(word, "command")
         if word.startswith("@@"):

@@ -60,7 +60,7 @@ def read_floor(layout: Layout, ref: Ref) -> Floor | None:
         return Floor(int(table["serial"]), str(table["version"]), str(table["publisher"]))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptError(
             f"{layout.floor(ref)} cannot be read; without it older releases of {ref} would pass."
         ) from error

@@ -102,7 +102,8 @@ class Keyring(NamedTuple):
                 return signer
         fingerprint = signed.signers[0].fingerprint
         pinned = publisher or any(app_id in grant.patterns for grant in known.values())
-        if pinned:
+        # a publisher whose grant was lost with the keyring is asked about again
+        if pinned and publisher not in {signer.fingerprint for signer in signed.signers}:
             raise ChangedKeyError(
                 f"{app_id} is signed by key {fingerprint}, not by the publisher's key this store "
                 "knows; if the publisher"
@@ -146,7 +147,7 @@ def parse(data: bytes) -> Keyring:
             for grant in table["grants"]
         )
         return Keyring(grants, frozenset(map(str, table["revoked"])))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptError(
             "The store's keyring cannot be read; restore it from a copy or remove it."
         ) from error
