@@ -154,6 +154,7 @@ def _slices(
                 "A file changed while it was packed; build again when nothing writes to the folder."
             )
         buffer += padding(member.size)
-    if buffer:
+    if len(buffer) + len(END) > (frame_size or _LONG):
         yield bytes(buffer)
-    yield END
+        buffer.clear()
+    yield bytes(buffer) + END

@@ -11,7 +11,7 @@ else:
     from backports import zstd
 
 _MIN_WINDOW, _MAX_WINDOW = 10, 27
-_PIECE = 2**20
+_PIECE = 2**18
 
 
 def compress(data: bytes, level: int) -> bytes:
@@ -35,7 +35,7 @@ def decompress(frame: bytes | memoryview, size: int) -> bytes:
 
 
 def decompress_pieces(frame: bytes | memoryview, size: int) -> Iterator[bytes]:
-    """The same in pieces of at most 1 MiB; what came before an error was already given."""
+    """The same in pieces of at most 256 KiB; what came before an error was already given."""
     decoder = zstd.ZstdDecompressor(
         options={zstd.DecompressionParameter.window_log_max: _MAX_WINDOW}
     )
