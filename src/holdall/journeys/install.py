@@ -137,7 +137,7 @@ def _plan(
         ref=ref,
         version=arrival.release.manifest.version,
         digest=arrival.digest,
-        before=active.facts()["manifest"]["version"] if active else None,
+        before=active.version if active else None,
         files=len(opened.tree.files),
         size=opened.tree.size,
         bundle=arrival.preamble.head.size,

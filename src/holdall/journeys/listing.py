@@ -69,7 +69,7 @@ def info(host: Host, pattern: RefPattern, version: str | None = None) -> dict[st
         "installed": int(deployment.installed),
         "signed_by": signers(deployment),
         "versions": [
-            item.facts()["manifest"]["version"] for item in host.catalog.deployments(deployment.ref)
+            item.version for item in host.catalog.deployments(deployment.ref)
         ],
         "size": facts["size"],
         "entries": facts["entries"],

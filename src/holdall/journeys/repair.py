@@ -49,7 +49,7 @@ def repair(
             again, left = _mend(host, writer, item, source)
             missing += left
             if paths := (*fixed, *again):
-                mended.append(Repaired(str(item.ref), item.facts()["manifest"]["version"], paths))
+                mended.append(Repaired(str(item.ref), item.version, paths))
         recover(host, writer, report)
     if missing:
         raise NotFoundError(

@@ -90,7 +90,7 @@ def remove(
 
 def version_of(deployment: Deployment) -> str:
     """The version a deployment is of."""
-    return str(deployment.facts()["manifest"]["version"])
+    return deployment.version
 
 
 def _rollback_plan(

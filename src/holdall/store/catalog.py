@@ -16,10 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from holdall.errors import BusyError, NotFoundError, UsageError
+from holdall.errors import BusyError, CorruptError, NotFoundError, UsageError
 from holdall.model.ref import Ref, RefPattern
 from holdall.store.layout import Layout
 
+_FACTS = {"manifest", "size", "entries", "tree"}
+_NAMED = {"id", "version", "kind"}
 GRACE = 1.0  # seconds a writer waits for the workers of one that was killed
 
 
@@ -51,11 +53,25 @@ class Deployment(NamedTuple):
     def facts(self) -> dict[str, Any]:
         """The release as plain JSON, for listings.
 
-        It is not validated: it was checked on the way in.
+        Checked on the way in; raises CorruptError when it was spoiled on the disk since.
         """
         import json
 
-        return dict(json.loads(self.read("release")))
+        try:
+            table = json.loads(self.read("release"))
+            if table.keys() >= _FACTS and table["manifest"].keys() >= _NAMED:
+                return dict(table)
+        except (OSError, ValueError, AttributeError, RecursionError):
+            pass
+        raise CorruptError(f"{self.path}/release was changed; `holdall repair` puts it back.")
+
+    @property
+    def version(self) -> str:
+        """Its version, or "?" when its release was spoiled."""
+        try:
+            return str(self.facts()["manifest"]["version"])
+        except CorruptError:
+            return "?"
 
     @property
     def installed(self) -> float:
@@ -75,7 +91,8 @@ class Catalog(NamedTuple):
     def deployments(self, ref: Ref) -> list[Deployment]:
         """Every installed version of `ref`, oldest installation first."""
         folder = f"{self.layout.deployments}/{ref}"
-        found = [Deployment(ref, name, f"{folder}/{name}") for name in _names(folder)]
+        names = [name for name in _names(folder) if _is_digest(name)]
+        found = [Deployment(ref, name, f"{folder}/{name}") for name in names]
         return sorted(
             (item for item in found if os.path.lexists(item.lease)), key=lambda item: item.installed
         )
@@ -87,7 +104,7 @@ class Catalog(NamedTuple):
         except OSError:
             return None
         path = self.layout.deployment(ref, digest)
-        return Deployment(ref, digest, path) if os.path.isdir(path) else None
+        return Deployment(ref, digest, path) if _is_digest(digest) and os.path.isdir(path) else None
 
     def resolve(self, pattern: RefPattern) -> Ref:
         """The one installed ref that is meant; raises NotFoundError or UsageError."""
@@ -112,7 +129,7 @@ class Catalog(NamedTuple):
         Raises NotFoundError.
         """
         for item in reversed(self.deployments(ref)):
-            if item.facts()["manifest"]["version"] == version or (
+            if item.version == version or (
                 len(version) >= 8 and item.digest.startswith(version)
             ):
                 return item
@@ -264,6 +281,10 @@ def _refs(active: str, only: str | None = None) -> list[Ref]:
         for arch in _names(f"{active}/{app_id}")
         for branch in _names(f"{active}/{app_id}/{arch}")
     ]
+
+
+def _is_digest(name: str) -> bool:
+    return len(name) == 64 and name.isalnum()
 
 
 def _names(folder: str) -> list[str]:
