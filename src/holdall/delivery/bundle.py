@@ -102,6 +102,11 @@ class BundleSource:
         self._groups = groups(opened.index)
         self._parts: list[_Part] = []
 
+    @property
+    def arrives(self) -> bool:
+        """Whether the bundle is a stream."""
+        return self._stream is not None
+
     def available(self, wanted: Collection[bytes]) -> set[bytes]:
         """Those of the wanted contents that the bundle's tree has."""
         return set(wanted) & set(self._digests)

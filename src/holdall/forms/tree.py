@@ -1,8 +1,8 @@
 """The form ``tree``: ordinary files, hard-linked to those of the version before.
 
 Lineage: contents are shared only between versions of one ref, so no other app's content can be
-attached. A file that was written to since its version was installed, or changed its size, is no
-seed; its content is taken from the source.
+attached. A file that was written to since its version was installed, or changed its size or mode,
+is no seed; its content is taken from the source.
 """
 
 import errno
@@ -19,8 +19,9 @@ from holdall.system import crew
 from holdall.system.files import write_all
 from holdall.system.kernel import enable_verity, sync_filesystem
 
-_LINKS_A_TASK = 2048
+_LINKS_A_TASK = 1024
 _NO_LINK = {errno.ENOENT, errno.EMLINK, errno.EXDEV, errno.EPERM, errno.ENOTDIR}
+_REGULAR = 0o100000
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -125,11 +126,15 @@ class _Workshop:
             elif amount:
                 self.spoiled.append(task)
 
+        def beside() -> None:
+            self._make_rest()
+            if meanwhile:
+                meanwhile()
+
         total = self._spans + len(self._batches)
         before = os.umask(0o022)
         try:
-            crew.share_out(self._tasks(), total, self._perform, meanwhile=meanwhile, report=told)
-            self._make_rest()
+            crew.share_out(self._tasks(), total, self._perform, meanwhile=beside, report=told)
         finally:
             os.umask(before)
 
@@ -145,14 +150,15 @@ class _Workshop:
         return found
 
     def _tasks(self) -> Iterator[int]:
-        yield from range(self._links_from, self._links_from + self._spans)
+        links = range(self._links_from, self._links_from + self._spans)
+        if self._source.arrives:
+            yield from links
         yield from self._source.feed(self._batches)
+        if not self._source.arrives:
+            yield from links
 
     def _make_rest(self) -> None:
-        """The symbolic links, and the folders without files.
-
-        Every other folder was made with its first file.
-        """
+        """The symbolic links, and the folders that no worker has made yet for a file."""
         for entry in self._layup.tree.entries:
             if isinstance(entry, Directory):
                 self._make_folder(entry.path)
@@ -197,7 +203,8 @@ class _Workshop:
             for held, files in span:
                 try:
                     status = stat(held, dir_fd=folder, follow_symlinks=False)
-                    if status.st_size != files[0].size or status.st_mtime_ns > complete:
+                    kept = status.st_mode == _REGULAR | _mode(files[0])
+                    if not kept or status.st_size != files[0].size or status.st_mtime_ns > complete:
                         spoiled += 1
                         continue
                     for file in files:

@@ -53,8 +53,8 @@ def repair(
         recover(host, writer, report)
     if missing:
         raise NotFoundError(
-            f"The bundle lacks {len(missing)} damaged contents, such as that of {missing[0]}; repair"
-            " from the bundle of that version too."
+            f"The bundle lacks {len(missing)} damaged contents, such as that of {missing[0]};"
+            " repair from the bundle of that version too."
         )
     return mended
 

@@ -20,6 +20,11 @@ class Batch(NamedTuple):
 class ContentSource(Protocol):
     """Something that has contents, by digest. Bytes it gives are checked by whoever takes them."""
 
+    @property
+    def arrives(self) -> bool:
+        """Whether contents come with time, so that other work is better done first."""
+        ...
+
     def available(self, wanted: Collection[bytes]) -> set[bytes]:
         """Those of the wanted contents that the source has."""
         ...
