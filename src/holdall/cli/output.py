@@ -43,7 +43,8 @@ class Output:
 
         `empty` is said when there are none.
         """
-        self.result(list(rows), _aligned(rows, columns) if rows else [empty])
+        lines = [empty] if not rows else [] if self.json else _aligned(rows, columns)
+        self.result(list(rows), lines)
 
     def report(self, event: Event) -> None:
         """Progress on a terminal as a bar, elsewhere as plain lines; loud sentences always."""

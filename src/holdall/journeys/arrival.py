@@ -4,6 +4,7 @@ Its tree and index are decoded when somebody trusts it.
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -63,22 +64,36 @@ def arriving(path: str) -> Iterator[Arrival]:
     Raises NotFoundError, UsageError, CorruptError, DeniedError.
     """
     try:
-        stream: BinaryIO = open(0, "rb", closefd=False) if path == STREAM else open(path, "rb")  # noqa: SIM115
+        stream = _opened(path)
     except FileNotFoundError as error:
         raise NotFoundError(f"There is no bundle {path}.") from error
-    except IsADirectoryError as error:
-        raise UsageError(
-            f"{path} is a folder; `holdall build {path} -o FILE` makes a bundle of it."
-        ) from error
+    except PermissionError as error:
+        raise DeniedError(f"You may not read the bundle {path}.") from error
     except OSError as error:
-        raise DeniedError(
+        raise UsageError(
             f"The bundle {path} cannot be opened: {(error.strerror or '').lower()}."
         ) from error
     with stream:
-        seekable = stream.seekable()
+        seekable = stream.seekable() and stream.tell() == 0
         with plain_errors(f"{path} cannot be read"):
             preamble = read_preamble(stream)
         if seekable and os.fstat(stream.fileno()).st_size != preamble.head.size:
             raise CorruptError(f"The bundle {path} is cut short or has something after its end.")
         signed = open_envelope(preamble.envelope)
         yield Arrival(path, stream, seekable, preamble, signed, sha256(signed.payload).hexdigest())
+
+
+def _opened(path: str) -> BinaryIO:
+    """A bundle's file or standard input; never waits for somebody to write to a pipe."""
+    if path == STREAM:
+        return open(0, "rb", closefd=False)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return open(fd, "rb")
+    os.close(fd)
+    if stat.S_ISDIR(mode):
+        raise UsageError(
+            f"{path} is a folder; `holdall build {path} -o FILE` makes a bundle of it."
+        )
+    raise UsageError(f"{path} is no regular file; pipe a stream into `holdall install -`.")

@@ -6,6 +6,7 @@ On a start path: imports as little as can be.
 import os
 from typing import Any, NamedTuple
 
+from holdall.errors import CorruptError
 from holdall.journeys.host import Host
 from holdall.model.ref import RefPattern
 from holdall.store.catalog import Deployment, history
@@ -35,7 +36,7 @@ def listing(host: Host) -> list[Listed]:
         active = host.catalog.active(ref)
         if active is None:
             continue
-        facts = active.facts()
+        facts = _facts_or_nothing(active)
         manifest = facts["manifest"]
         about = manifest.get("about", {})
         versions = len(os.listdir(os.path.dirname(active.path)))
@@ -55,6 +56,14 @@ def listing(host: Host) -> list[Listed]:
     return found
 
 
+def _facts_or_nothing(deployment: Deployment) -> dict[str, Any]:
+    """The facts of a deployment; question marks for one that was spoiled on the disk."""
+    try:
+        return deployment.facts()
+    except CorruptError:
+        return {"manifest": {"version": "?", "kind": "?"}, "size": 0}
+
+
 def info(host: Host, pattern: RefPattern, version: str | None = None) -> dict[str, Any]:
     """Everything a store knows about one installed app."""
     deployment = host.catalog.current(pattern)
@@ -68,9 +77,7 @@ def info(host: Host, pattern: RefPattern, version: str | None = None) -> dict[st
         "path": deployment.files,
         "installed": int(deployment.installed),
         "signed_by": signers(deployment),
-        "versions": [
-            item.version for item in host.catalog.deployments(deployment.ref)
-        ],
+        "versions": [item.version for item in host.catalog.deployments(deployment.ref)],
         "size": facts["size"],
         "entries": facts["entries"],
         "tree": facts["tree"],
@@ -125,7 +132,7 @@ def usage(host: Host) -> list[Usage]:
     found = []
     for ref in host.catalog.refs():
         installed = host.catalog.deployments(ref)
-        apparent = sum(item.facts()["size"] for item in installed)
+        apparent = sum(_facts_or_nothing(item)["size"] for item in installed)
         found.append(
             Usage(str(ref), len(installed), apparent, _unique([item.path for item in installed]))
         )

@@ -3,11 +3,11 @@
 On the path of ``remove``: imports as little as can be.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from holdall.errors import NotFoundError, UsageError
+from holdall.errors import CorruptError, NotFoundError, UsageError
 from holdall.journeys.host import Host, Report, silent
-from holdall.journeys.recovery import change, finish, recover_all_but_rubbish
+from holdall.journeys.recovery import carry_out, change, recover_all_but_rubbish
 from holdall.model.ref import Ref, RefPattern
 from holdall.store.catalog import Catalog, Deployment, history, writing
 from holdall.store.rubbish import sweep_to_the_end, waiting
@@ -45,7 +45,7 @@ def rollback(
         switch, deployment = _rollback_plan(host.catalog, pattern, to)
         note = change("rollback", active=deployment.digest, version=version_of(deployment))
         writer.note(switch.ref, note)
-        finish(host, writer, switch.ref, note, report)
+        carry_out(host, writer, switch.ref, note, report)
         return switch
 
 
@@ -82,7 +82,7 @@ def remove(
             show=heir is None or active is None or heir.digest != active.digest,
         )
         writer.note(switch.ref, note)
-        finish(host, writer, switch.ref, note, report)
+        carry_out(host, writer, switch.ref, note, report)
     if waiting(host.layout):
         leave_behind(lambda: sweep_to_the_end(host.layout))
     return switch
@@ -142,12 +142,20 @@ def _remove_plan(
 
 
 def _check_unneeded(catalog: Catalog, ref: Ref, deployment: Deployment) -> None:
-    if deployment.facts()["manifest"]["kind"] != "runtime":
+    if _manifest(deployment).get("kind") != "runtime":
         return
     for other in catalog.refs():
         user = catalog.active(other)
-        if user and user.facts()["manifest"].get("runtime") == str(ref):
+        if user and _manifest(user).get("runtime") == str(ref):
             raise UsageError(f"{other.id} runs on {ref}; remove that first, or use --force.")
+
+
+def _manifest(deployment: Deployment) -> dict[str, Any]:
+    """The manifest of a deployment; empty for one that was spoiled on the disk."""
+    try:
+        return dict(deployment.facts()["manifest"])
+    except CorruptError:
+        return {}
 
 
 def remove_data(app_id: str, host: Host) -> None:

@@ -10,6 +10,7 @@ of the lock does the rest (`holdall.journeys.recovery`).
 On the start path of every command: imports as little as can be.
 """
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -129,9 +130,7 @@ class Catalog(NamedTuple):
         Raises NotFoundError.
         """
         for item in reversed(self.deployments(ref)):
-            if item.version == version or (
-                len(version) >= 8 and item.digest.startswith(version)
-            ):
+            if item.version == version or (len(version) >= 8 and item.digest.startswith(version)):
                 return item
         raise NotFoundError(
             f"{ref} has no version {version} installed; `holdall history {ref.id}` shows those it "
@@ -152,12 +151,20 @@ class Writer(NamedTuple):
         return path
 
     def note(self, ref: Ref, intent: dict[str, Any]) -> None:
-        """Put what is about to happen to `ref` into the journal."""
+        """Put what is about to happen to `ref` into the journal, on a full disk at the reserve's cost."""
         import json
 
+        from holdall.store.reserve import spend
         from holdall.system.files import write_atomic
 
-        write_atomic(self._note_path(ref), json.dumps({"ref": str(ref), **intent}).encode())
+        data = json.dumps({"ref": str(ref), **intent}).encode()
+        try:
+            write_atomic(self._note_path(ref), data)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            spend(self.catalog.layout)
+            write_atomic(self._note_path(ref), data)
 
     def forget(self, ref: Ref) -> None:
         """Take the note of `ref` back: what it said is done."""
@@ -233,25 +240,36 @@ class Writer(NamedTuple):
 def writing(layout: Layout, *, wait: float = 0.0, grace: float = GRACE) -> Iterator[Writer]:
     """Hold the store's lock.
 
-    Raises BusyError when another process does for longer than `wait` seconds.
+    Raises BusyError when another process does for longer than `wait` seconds, and what `check_ours`
+    raises. Nothing made meanwhile can be written by others, whatever the process's mask is.
     """
+    from holdall.store.guard import check_ours
     from holdall.system.files import plain_errors
     from holdall.system.locks import take_exclusive
 
-    with plain_errors(f"The store {layout.root} cannot be written"):
-        os.makedirs(layout.root, exist_ok=True)
-        fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    mask = os.umask(0o022)
+    os.umask(mask | 0o022)
     try:
-        if not take_exclusive(fd, wait=max(wait, grace)):
-            holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "another process"
-            raise BusyError(
-                f"Process {holder} is changing the store {layout.root}; try again, or use --wait "
-                "SECONDS."
-            )
-        os.pwrite(fd, f"{os.getpid():<10}\n".encode(), 0)
-        yield Writer(Catalog(layout))
+        with plain_errors(f"The store {layout.root} cannot be written"):
+            os.makedirs(layout.root, exist_ok=True)
+            check_ours(layout)
+            fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            if not take_exclusive(fd, wait=max(wait, grace)):
+                raise BusyError(
+                    f"Process {_holder(fd)} is changing the store {layout.root}; try again, or use "
+                    "--wait SECONDS."
+                )
+            os.pwrite(fd, f"{os.getpid():<10}\n".encode(), 0)
+            yield Writer(Catalog(layout))
+        finally:
+            os.close(fd)
     finally:
-        os.close(fd)
+        os.umask(mask)
+
+
+def _holder(fd: int) -> str:
+    return os.pread(fd, 32, 0).decode(errors="replace").strip() or "of another user"
 
 
 def history(layout: Layout, ref: Ref) -> list[dict[str, Any]]:
