@@ -18,9 +18,9 @@ COSTLY = {
 }
 PROBE = """
 import sys
-from holdall.cli.main import entry
+from holdall.cli.main import main
 try:
-    entry()
+    main(sys.argv[1:])
 except SystemExit:
     pass
 print(*sys.modules, sep="\\n", file=sys.stderr)
