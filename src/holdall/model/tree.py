@@ -23,8 +23,11 @@ MAX_ELEMENT = 255
 
 _DIRECTORY, _FILE, _PROGRAM, _SYMLINK = 0, 1, 2, 3
 _DOTS = {"", ".", ".."}
-# C0, DEL, C1, line separators and the bidirectional controls that make a name read as another
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+# C0, DEL, C1, line separators, the bidirectional controls that make a name read as another, and
+# what stands for bytes that are no UTF-8
+_FORBIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 class Directory(NamedTuple):
@@ -218,7 +221,9 @@ def _check_paths(paths: list[str], error: type[CorruptError | UsageError]) -> No
     # what is printable has no control, bidirectional or surrogate character; the pattern decides
     if not joined.isprintable() and _FORBIDDEN.search(joined):
         bad = next(path for path in paths if _FORBIDDEN.search(path))
-        raise error(f"The path {bad!a} has a control character; such names are refused.")
+        raise error(
+            f"The path {bad!a} has a control character or is not UTF-8; such names are refused."
+        )
     for name in {path.rpartition("/")[2] for path in paths}:
         if name in _DOTS:
             raise error(f"A path of the tree ends in {name!r}; paths are relative and plain.")
@@ -244,5 +249,5 @@ def _check_parents(entries: Iterable[Entry], error: type[CorruptError | UsageErr
 
 
 def _check_target(path: str, target: str, error: type[CorruptError | UsageError]) -> None:
-    if not target or len(target.encode()) >= MAX_PATH or _FORBIDDEN.search(target):
+    if not target or _FORBIDDEN.search(target) or len(target.encode()) >= MAX_PATH:
         raise error(f"The symbolic link {path!r} has an empty, too long or unprintable target.")

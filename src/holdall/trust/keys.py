@@ -26,9 +26,9 @@ class PublicKey(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """64 hexadecimal digits that name the key."""
-        return sha256(
-            json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":")).encode()
-        ).hexdigest()
+        keytype, scheme, public = (_canonical(text) for text in self)
+        table = f'{{"keytype":{keytype},"keyval":{{"public":{public}}},"scheme":{scheme}}}'
+        return sha256(table.encode("utf-8", "surrogatepass")).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
         """The form it is carried and exported in (that of TUF metadata)."""
@@ -124,3 +124,9 @@ def public_from_dict(table: object) -> PublicKey:
             return key
         case _:
             raise CorruptError("A public key does not have the fields keytype, scheme and keyval.")
+
+
+def _canonical(text: str) -> str:
+    """A string in canonical JSON (OLPC), which escapes nothing else: a PEM's newlines stay."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
