@@ -56,10 +56,14 @@ class Applied(NamedTuple):
 
 
 class _Record(NamedTuple):
-    """Our files with the SHA-256 of every content we may have given them, and folders we made."""
+    """Our files with the SHA-256 of every content we may have given them, and folders we made.
+
+    `unfinished` while files are being put there: the desktop's caches may not know of them yet.
+    """
 
     files: dict[str, list[str]]
     folders: list[str]
+    unfinished: bool = False
 
 
 def apply(target: ExportTarget, record_path: str, wanted: "Iterable[ExportedFile]") -> Applied:
@@ -96,7 +100,7 @@ class _Application(NamedTuple):
         obsolete = [path for path in self.old.files if path not in self.goal and path not in kept]
         for path in obsolete:
             Path(path).unlink(missing_ok=True)
-        _refresh(self.target, (*fresh, *obsolete))
+        _refresh(self.target, (*(self.goal if self.old.unfinished else fresh), *obsolete))
         self._conclude(kept, [*self.old.folders, *folders])
         return Applied(tuple(fresh), tuple(obsolete), tuple(sorted(kept)))
 
@@ -121,7 +125,7 @@ class _Application(NamedTuple):
         files = {path: list(digests) for path, digests in self.old.files.items()}
         for path, file in fresh.items():
             files.setdefault(path, []).append(_digest(file.data))
-        _write(self.record_path, _Record(files, [*self.old.folders, *folders]))
+        _write(self.record_path, _Record(files, [*self.old.folders, *folders], unfinished=True))
 
     def _conclude(self, kept: set[str], folders: list[str]) -> None:
         """Leave no folder of ours empty, and a record of exactly what stands."""
@@ -138,7 +142,8 @@ def _read(record_path: str) -> _Record:
     try:
         stored = json.loads(Path(record_path).read_bytes())
         files = {str(path): [str(one) for one in known] for path, known in stored["files"].items()}
-        return _Record(files, [str(folder) for folder in stored["folders"]])
+        folders = [str(folder) for folder in stored["folders"]]
+        return _Record(files, folders, bool(stored.get("unfinished", False)))
     except FileNotFoundError:
         return _Record({}, [])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -148,7 +153,9 @@ def _read(record_path: str) -> _Record:
 
 
 def _write(record_path: Path, record: _Record) -> None:
-    stored = {"format": 1, "files": record.files, "folders": record.folders}
+    stored: dict[str, object] = {"format": 1, "files": record.files, "folders": record.folders}
+    if record.unfinished:
+        stored["unfinished"] = True
     write_atomic(str(record_path), json.dumps(stored, indent=1).encode(), durable=True)
 
 
@@ -204,7 +211,7 @@ def _hand_over(record_path: Path, folders: list[str]) -> None:
         record = _read(str(other))
         used = [one for one in folders if any(path.startswith(f"{one}/") for path in record.files)]
         if not set(used) <= set(record.folders):
-            _write(other, _Record(record.files, sorted({*record.folders, *used})))
+            _write(other, record._replace(folders=sorted({*record.folders, *used})))
 
 
 def _refresh(target: ExportTarget, changed: Iterable[str]) -> None:

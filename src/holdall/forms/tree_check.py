@@ -70,12 +70,17 @@ def mend(
         if file.digest in available:
             fresh[file.digest] = (*fresh.get(file.digest, ()), file)
     form.lay_down(form.Layup(Tree(()), None, (), fresh), source, scratch)
+    # what does not belong goes first: below a link that is put back it would be somebody else's
+    for path in sorted(set(faults) - entries.keys()):
+        remove_tree(f"{files}/{path}")
     return [
-        path for path in sorted(faults) if not _mend_one(entries.get(path), path, files, scratch)
+        path
+        for path in sorted(entries.keys() & set(faults))
+        if not _mend_one(entries[path], path, files, scratch)
     ]
 
 
-def _mend_one(entry: Entry | None, path: str, files: str, scratch: str) -> bool:
+def _mend_one(entry: Entry, path: str, files: str, scratch: str) -> bool:
     place = f"{files}/{path}"
     if isinstance(entry, File):
         if not os.path.lexists(f"{scratch}/{path}"):
@@ -89,8 +94,9 @@ def _mend_one(entry: Entry | None, path: str, files: str, scratch: str) -> bool:
     else:
         remove_tree(place)
         if isinstance(entry, Directory):
-            os.mkdir(place, 0o755)
-        elif isinstance(entry, Symlink):
+            os.mkdir(place)
+            os.chmod(place, 0o755)
+        else:
             os.symlink(entry.target, place)
     return True
 

@@ -3,10 +3,12 @@
 from typing import NamedTuple
 
 from holdall.journeys.host import Host, Report, silent
-from holdall.journeys.recovery import change, finish, recover
+from holdall.journeys.recovery import carry_out, change, recover
 from holdall.journeys.switch import version_of
+from holdall.store import reserve
 from holdall.store.catalog import Deployment, writing
-from holdall.store.rubbish import clear_strays, sweep, waiting
+from holdall.store.rubbish import clear_strays, sweep, sweep_to_the_end, waiting
+from holdall.system.process import leave_behind
 
 
 class Cleaned(NamedTuple):
@@ -45,8 +47,12 @@ def collect(
                 show=False,
             )
             writer.note(item.ref, note)
-            finish(host, writer, item.ref, note, report)
-        return Cleaned(removed, sweep(host.layout))
+            carry_out(host, writer, item.ref, note, report)
+        left = sweep(host.layout, patiently=True)
+        reserve.keep(host.layout)
+    if left:
+        leave_behind(lambda: sweep_to_the_end(host.layout))
+    return Cleaned(removed, left)
 
 
 def _old(host: Host, keep: int | None) -> list[Deployment]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from holdall.errors import CorruptError, HoldallError, UnsupportedError
+from holdall.errors import CorruptError, HoldallError, NoSpaceError, UnsupportedError
 from holdall.journeys.host import Event, Host, Places, Report, silent
 from holdall.model.ref import Ref
 from holdall.store.catalog import Deployment, prune_folders
@@ -23,7 +23,8 @@ def reconcile(host: Host, ref: Ref, report: Report) -> None:
     May be repeated.
 
     Where more than one ref of an app is installed, the one changed last is shown. What cannot be
-    shown is reported, loudly, and changes nothing else: the app itself is installed by then.
+    shown is reported, loudly, and changes nothing else: the app itself is installed by then. Only
+    a full disk is raised, as NoSpaceError or OSError: the next command tries again.
     """
     active = host.catalog.active(ref)
     _keep_stub(host, ref, active)
@@ -36,6 +37,8 @@ def reconcile(host: Host, ref: Ref, report: Report) -> None:
     target = ExportTarget(host.places.data, host.places.commands)
     try:
         applied = apply(target, record, _wanted(host, shown))
+    except NoSpaceError:
+        raise
     except (HoldallError, OSError) as error:
         report(Event(f"{ref.id} could not be shown on the host: {error}", loud=True))
         return

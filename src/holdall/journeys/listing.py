@@ -4,11 +4,12 @@ On a start path: imports as little as can be.
 """
 
 import os
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from holdall.errors import CorruptError
 from holdall.journeys.host import Host
-from holdall.model.ref import RefPattern
+from holdall.model.ref import Ref, RefPattern
 from holdall.store.catalog import Deployment, history
 
 
@@ -33,13 +34,12 @@ def listing(host: Host) -> list[Listed]:
     """Every installed app and runtime, sorted by ref."""
     found = []
     for ref in host.catalog.refs():
-        active = host.catalog.active(ref)
+        active, facts = _active_facts(host, ref)
         if active is None:
             continue
-        facts = _facts_or_nothing(active)
         manifest = facts["manifest"]
         about = manifest.get("about", {})
-        versions = len(os.listdir(os.path.dirname(active.path)))
+        versions = len(host.catalog.deployments(ref))
         found.append(
             Listed(
                 str(ref),
@@ -54,6 +54,18 @@ def listing(host: Host) -> list[Listed]:
             )
         )
     return found
+
+
+def _active_facts(host: Host, ref: Ref) -> tuple[Deployment | None, dict[str, Any]]:
+    """The active deployment and its facts, even if another one becomes active meanwhile."""
+    active = host.catalog.active(ref)
+    while active is not None:
+        facts = _facts_or_nothing(active)
+        again = host.catalog.active(ref)
+        if again == active:
+            return active, facts
+        active = again
+    return None, {}
 
 
 def _facts_or_nothing(deployment: Deployment) -> dict[str, Any]:
@@ -148,9 +160,10 @@ def _unique(folders: list[str]) -> int:
         pending = [top]
         while pending:
             folder = pending.pop()
-            status = os.lstat(folder)
-            blocks[status.st_dev, status.st_ino] = status.st_blocks
-            with os.scandir(folder) as entries:
+            # what is in the trash may go while it is counted
+            with suppress(FileNotFoundError), os.scandir(folder) as entries:
+                status = os.lstat(folder)
+                blocks[status.st_dev, status.st_ino] = status.st_blocks
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(entry.path)

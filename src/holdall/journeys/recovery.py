@@ -44,8 +44,24 @@ def change(
     }
 
 
+def carry_out(host: Host, writer: Writer, ref: Ref, note: dict[str, Any], report: Report) -> None:
+    """Do what a new note says; when even its first step is refused, the note is taken back.
+
+    Raises OSError then, and the store is as it was.
+    """
+    try:
+        finish(host, writer, ref, note, report)
+    except OSError:
+        writer.forget(ref)
+        raise
+
+
 def finish(host: Host, writer: Writer, ref: Ref, note: dict[str, Any], report: Report) -> None:
-    """Do what a note says, from the beginning or from wherever it was left."""
+    """Do what a note says, from the beginning or from wherever it was left.
+
+    Once another version is active the change is made: what is refused after that is reported,
+    loudly, and left to the next command. Raises OSError before.
+    """
     layout = host.layout
     wanted = note["active"]
     if wanted is not None:
@@ -56,6 +72,18 @@ def finish(host: Host, writer: Writer, ref: Ref, note: dict[str, Any], report: R
         writer.activate(deployment)
     else:
         writer.deactivate(ref)
+    try:
+        _settle(host, writer, ref, note, report)
+    except (HoldallError, OSError) as error:
+        text = (
+            f"{ref} is changed, but the rest could not be done ({error}); the next command does it."
+        )
+        report(Event(text, loud=True))
+
+
+def _settle(host: Host, writer: Writer, ref: Ref, note: dict[str, Any], report: Report) -> None:
+    """All that follows from another version being active."""
+    layout = host.layout
     for digest in note["discard"]:
         writer.discard(Deployment(ref, digest, layout.deployment(ref, digest)))
     if note["floor"] is not None:
@@ -98,9 +126,9 @@ def recover_if_needed(host: Host, report: Report) -> None:
 
     While another process changes the store, or for a reader who may not, there is nothing to do.
     """
-    if not _something_left(host):
-        return
     try:
+        if not _something_left(host):
+            return
         with writing(host.layout, grace=0) as writer:
             recover(host, writer, report)
     except (HoldallError, OSError):

@@ -93,19 +93,34 @@ class Catalog(NamedTuple):
         """Every installed version of `ref`, oldest installation first."""
         folder = f"{self.layout.deployments}/{ref}"
         names = [name for name in _names(folder) if _is_digest(name)]
-        found = [Deployment(ref, name, f"{folder}/{name}") for name in names]
-        return sorted(
-            (item for item in found if os.path.lexists(item.lease)), key=lambda item: item.installed
-        )
+        found = []
+        for name in names:
+            item = Deployment(ref, name, f"{folder}/{name}")
+            # a reader may look while it is taken away
+            with suppress(OSError):
+                found.append((item.installed, item))
+        return [item for _, item in sorted(found)]
 
     def active(self, ref: Ref) -> Deployment | None:
         """The version of `ref` in use."""
+        digest = self._linked(ref)
+        while digest is not None:
+            path = self.layout.deployment(ref, digest)
+            if os.path.isdir(path):
+                return Deployment(ref, digest, path)
+            # another one may have become active and this one been removed, just now
+            before, digest = digest, self._linked(ref)
+            if digest == before:
+                break
+        return None
+
+    def _linked(self, ref: Ref) -> str | None:
+        """The release digest that the active link of `ref` names."""
         try:
             digest = os.path.basename(os.readlink(self.layout.link(ref)))
         except OSError:
             return None
-        path = self.layout.deployment(ref, digest)
-        return Deployment(ref, digest, path) if _is_digest(digest) and os.path.isdir(path) else None
+        return digest if _is_digest(digest) else None
 
     def resolve(self, pattern: RefPattern) -> Ref:
         """The one installed ref that is meant; raises NotFoundError or UsageError."""
@@ -151,7 +166,10 @@ class Writer(NamedTuple):
         return path
 
     def note(self, ref: Ref, intent: dict[str, Any]) -> None:
-        """Put what is about to happen to `ref` into the journal, on a full disk at the reserve's cost."""
+        """Put what is about to happen to `ref` into the journal.
+
+        On a full disk the reserve pays for it.
+        """
         import json
 
         from holdall.store.reserve import spend

@@ -42,6 +42,11 @@ class Layout(NamedTuple):
         return f"{self.root}/journal"
 
     @property
+    def reserve(self) -> str:
+        """Space kept aside for removing on a full file system."""
+        return f"{self.root}/reserve"
+
+    @property
     def lock(self) -> str:
         """The file whose lock the one writer holds."""
         return f"{self.root}/lock"

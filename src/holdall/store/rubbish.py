@@ -7,10 +7,12 @@ On the path of ``remove``: imports as little as can be.
 
 import os
 from contextlib import suppress
+from functools import partial
 
 from holdall.store.layout import Layout
 from holdall.system.files import each_child, remove_tree
-from holdall.system.locks import await_lease_end, is_leased
+from holdall.system.locks import await_lease_end, is_leased, is_shared, try_exclusive
+from holdall.system.process import leave_behind
 
 
 def waiting(layout: Layout) -> list[str]:
@@ -20,11 +22,15 @@ def waiting(layout: Layout) -> list[str]:
     return []
 
 
-def sweep(layout: Layout) -> int:
-    """Free what nothing runs from; returns how many removed deployments still run."""
+def sweep(layout: Layout, *, patiently: bool = False) -> int:
+    """Free what nothing runs from; returns how many removed deployments stay.
+
+    Those are what still runs; and unless `patiently`, what another process is freeing.
+    """
+    in_use = is_shared if patiently else is_leased
     leased = 0
     for path in waiting(layout):
-        if is_leased(f"{path}/lease"):
+        if in_use(f"{path}/lease"):
             leased += 1
         else:
             _free(path)
@@ -32,18 +38,24 @@ def sweep(layout: Layout) -> int:
 
 
 def sweep_to_the_end(layout: Layout) -> None:
-    """Free everything in the trash, waiting for what still runs from it.
+    """Free everything in the trash, leaving a process behind for each version that still runs.
 
-    For a process nobody waits for.
+    For a process nobody waits for. What somebody waits for already is left to them.
     """
-    while waiting(layout) and sweep(layout):
+    if sweep(layout):
         for path in waiting(layout):
-            with suppress(OSError):
-                fd = os.open(f"{path}/lease", os.O_RDWR | os.O_CLOEXEC)
-                try:
-                    await_lease_end(fd)
-                finally:
-                    os.close(fd)
+            leave_behind(partial(_free_when_ended, path))
+
+
+def _free_when_ended(path: str) -> None:
+    with suppress(FileNotFoundError):
+        fd = os.open(f"{path}/lease", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            # another kind of lock than the lease's: one process waits for each version
+            if try_exclusive(fd):
+                _free(path)
+        finally:
+            os.close(fd)
 
 
 def clear_staging(layout: Layout) -> None:

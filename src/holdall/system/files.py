@@ -62,7 +62,11 @@ def replace_symlink(path: str, target: str) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     beside = f"{os.path.dirname(path)}/.{os.urandom(8).hex()}.tmp"
     os.symlink(target, beside)
-    os.rename(beside, path)
+    try:
+        os.rename(beside, path)
+    except OSError:
+        os.unlink(beside)
+        raise
 
 
 def read_regular(path: str, *, limit: int) -> bytes:

@@ -35,13 +35,22 @@ def take_exclusive(fd: int, *, wait: float) -> bool:
 
 def is_leased(path: str) -> bool:
     """Whether any process holds a record lock on the file; a file that is gone has no lease."""
+    return _lock_on(path) != fcntl.F_UNLCK
+
+
+def is_shared(path: str) -> bool:
+    """Whether an app that runs holds the lease, and not one who frees what was removed."""
+    return _lock_on(path) == fcntl.F_RDLCK
+
+
+def _lock_on(path: str) -> int:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return False
+        return fcntl.F_UNLCK
     try:
         answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_WRLCK))  # type: ignore[attr-defined, unused-ignore]
-        return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
+        return int(struct.unpack(_FLOCK, answer)[0])
     finally:
         os.close(fd)
 

@@ -1,0 +1,125 @@
+"""Two versions of a real app take what their different contents take, on disk and in memory.
+
+The core of ansible is a pair small enough for every run; benchmarks/ measures the large ones.
+"""
+
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from surroundings import HoldallCli
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benchmarks.data import Dataset, Release, directory_bytes, releases_of, unique_bytes
+from benchmarks.pagecache import cached_bytes
+
+pytestmark = [pytest.mark.network, pytest.mark.root]
+
+PAIR = Dataset("core", ("2.18.14", "2.18.15"), "ansible-core")
+SLACK = 1.02
+RESERVE = 8 * 8192 + 4096  # what a store keeps aside, whatever is in it
+_CACHESTAT = 451
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Release]:
+    """Both versions as source folders."""
+    top = tmp_path_factory.mktemp("pair")
+    old, new = releases_of(PAIR, top / "cache", top)
+    return old, new
+
+
+def used(disk: Path) -> int:
+    """The bytes taken from a file system."""
+    os.sync()
+    status = os.statvfs(disk)
+    return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+
+def regular_files(*folders: Path) -> list[Path]:
+    return [
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    ]
+
+
+def allocated(paths: Iterable[Path]) -> int:
+    """The bytes of blocks that files have, an inode with many names counted once."""
+    inodes = {path.lstat().st_ino: path.lstat().st_blocks * 512 for path in paths}
+    return sum(inodes.values())
+
+
+def in_cache(paths: list[Path]) -> int:
+    """The bytes of page cache that files have, by cachestat(2), or mincore(2) before Linux 6.5."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    whole = (ctypes.c_uint64 * 2)(0, 0)
+    pages = 0
+    for path in {path.lstat().st_ino: path for path in paths}.values():
+        counts = (ctypes.c_uint64 * 5)()
+        with path.open("rb") as file:
+            if libc.syscall(_CACHESTAT, file.fileno(), whole, counts, 0):
+                assert ctypes.get_errno() == errno.ENOSYS
+                return cached_bytes(paths)
+        pages += counts[0]
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def forget(paths: list[Path]) -> None:
+    """Take files out of the page cache."""
+    os.sync()
+    for path in paths:
+        fd = os.open(path, os.O_RDONLY)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
+
+
+def install_both(
+    holdall: HoldallCli, pair: tuple[Release, Release], disk: Path, bundles: Path
+) -> list[Path]:
+    """Install the old version and update it to the new one; returns the folders of both."""
+    holdall("key", "generate")
+    ready = []
+    for release in pair:
+        (release.source / "holdall.toml").write_text(
+            f'id = "{release.app_id}"\nversion = "{release.version}"\n'
+            'kind = "app"\ncommand = "true"\n'
+        )
+        ready.append(bundles / f"{release.name}.holdall")
+        holdall("build", release.source, "-o", ready[-1], "--level", "3")
+    key = holdall.json("key", "list")
+    fingerprint = key[0]["fingerprint"] if isinstance(key, list) else ""
+    for bundle in ready:
+        holdall("--root", disk / "store", "install", "--trust-key", fingerprint, bundle)
+    ask = ("--root", disk / "store", "path", pair[0].app_id, "--version")
+    return [Path(holdall(*ask, release.version).stdout.rstrip("\n")) for release in pair]
+
+
+def test_two_versions_share_disk_and_page_cache(
+    holdall_cli: HoldallCli, pair: tuple[Release, Release], ext4_loop: Path, tmp_path: Path
+) -> None:
+    before = used(ext4_loop)
+    folders = install_both(holdall_cli, pair, ext4_loop, tmp_path)
+    taken = used(ext4_loop) - before
+    unique = unique_bytes(*pair)
+    both = sum(unique_bytes(release) for release in pair)
+    assert unique < 0.8 * both
+
+    files = regular_files(*folders)
+    assert unique <= allocated(files) <= unique * SLACK
+    beside = [path for folder in folders for path in folder.parent.iterdir() if path.is_file()]
+    signed = allocated(beside)
+    assert taken <= (unique + directory_bytes(*pair) + signed) * SLACK + RESERVE
+
+    forget(files)
+    cold = in_cache(files)
+    for path in files:
+        path.read_bytes()
+    grown = in_cache(files) - cold
+    assert unique * 0.98 <= grown <= unique * SLACK
