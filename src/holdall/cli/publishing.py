@@ -137,7 +137,7 @@ def _build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--serial",
         metavar="N",
-        type=int,
+        type=_serial,
         help="a number that only grows, over the order of versions",
     )
     parser.add_argument(
@@ -205,16 +205,22 @@ def _level(text: str) -> int:
     return int(text)
 
 
+def _serial(text: str) -> int:
+    if not text.isdecimal() or len(text) > 16 or int(text) > 2**53:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 2^53")
+    return int(text)
+
+
 def _time(text: str) -> str:
     from datetime import UTC, datetime
 
     try:
         time = datetime.fromisoformat(text)
-    except ValueError as error:
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a time such as 2026-01-31T12:00:00Z"
         ) from error
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
 
 COMMANDS = {

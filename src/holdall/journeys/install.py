@@ -5,9 +5,9 @@ An update is an install that has a seed.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from holdall.delivery.bundle import BundleSource, Opened
 from holdall.errors import NotFoundError
@@ -16,13 +16,15 @@ from holdall.journeys.arrival import Arrival, arriving
 from holdall.journeys.exporting import reader
 from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.launching import launch_files_of, refusing
-from holdall.journeys.recovery import change, finish, recover
+from holdall.journeys.recovery import carry_out, change, recover
 from holdall.journeys.trusting import NOTHING_DECIDED, TrustChoice, accept
 from holdall.model import release as releases
 from holdall.model import tree as trees
 from holdall.model.ref import Ref
 from holdall.model.release import Release
 from holdall.store.catalog import Deployment, Writer, writing
+from holdall.store.reserve import keep
+from holdall.store.rubbish import sweep
 from holdall.store.trust_state import Floor
 from holdall.system.files import plain_errors, remove_tree, write_all
 from holdall.system.kernel import enable_verity, sync_filesystem
@@ -89,9 +91,25 @@ def install(
                     writer.note(plan.ref, note)
                     _sync(staged)
                     writer.publish(staged, plan.ref, plan.digest)
-            finish(host, writer, plan.ref, note, report)
+            _make_active(host, writer, plan, note, report)
+            keep(host.layout)
             _warn_of_runtime(host, arrival.release, report)
             return plan
+
+
+def _make_active(
+    host: Host, writer: Writer, plan: InstallPlan, note: dict[str, Any], report: Report
+) -> None:
+    """Carry out the note; where that cannot be done, what was installed for it goes."""
+    try:
+        carry_out(host, writer, plan.ref, note, report)
+    except OSError:
+        if not plan.already:
+            with suppress(OSError):
+                path = host.layout.deployment(plan.ref, plan.digest)
+                writer.discard(Deployment(plan.ref, plan.digest, path))
+                sweep(host.layout)
+        raise
 
 
 @contextmanager
@@ -160,7 +178,8 @@ def _seed(deployment: Deployment | None) -> form.Seed | None:
         return None
     if trees.tree_digest(data) != releases.parse(release).tree_digest:
         return None
-    return form.Seed(trees.parse(data), deployment.files, os.stat(deployment.lease).st_mtime_ns)
+    tree = trees.parse(data, parsed_before=True)
+    return form.Seed(tree, deployment.files, os.stat(deployment.lease).st_mtime_ns)
 
 
 def _lay_down(

@@ -130,6 +130,8 @@ def parse_toml(text: str) -> Manifest:
         return msgspec.convert(table, Manifest)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"holdall.toml is not TOML: {error}.") from error
+    except RecursionError as error:
+        raise UsageError("holdall.toml is nested too deeply.") from error
     except msgspec.ValidationError as error:
         raise UsageError(f"holdall.toml: {_plain(error)}.") from error
 

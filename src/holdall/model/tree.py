@@ -18,7 +18,11 @@ from holdall.model.digest import SIZE, Digest, digest_of
 FORMAT = 1
 MAX_BYTES = 128 * 2**20
 MAX_ENTRIES = 1_000_000
-MAX_PATH = 4096
+# the system takes 4095 bytes, which must hold the store's own path too; tools that walk a tree
+# (Python's own among them) end at a depth of a thousand
+MAX_PATH = 1024
+MAX_DEPTH = 128
+MAX_TARGET = 4095
 MAX_ELEMENT = 255
 
 _DIRECTORY, _FILE, _PROGRAM, _SYMLINK = 0, 1, 2, 3
@@ -172,6 +176,11 @@ def check_path(path: str) -> None:
         raise UsageError(f"The path {path!r} has an empty, '.' or '..' element.")
 
 
+def check_link(path: str, target: str) -> None:
+    """Raise UsageError when a symbolic link to `target` could not stand in a tree."""
+    _check_target(path, target, UsageError)
+
+
 def _entries(wire: _Wire) -> list[Entry]:
     kinds = wire.kinds
     if len(kinds) != len(wire.paths) or len(wire.digests) != SIZE * len(wire.sizes):
@@ -232,6 +241,8 @@ def _check_paths(paths: list[str], error: type[CorruptError | UsageError]) -> No
     longest = max(map(len, paths), default=0)
     if longest > MAX_PATH // 4 and max(len(path.encode()) for path in paths) > MAX_PATH:
         raise error(f"A path of the tree is longer than {MAX_PATH} bytes.")
+    if longest > 2 * MAX_DEPTH and max(path.count("/") for path in paths) >= MAX_DEPTH:
+        raise error(f"A path of the tree has more than {MAX_DEPTH} elements.")
     for first, second in pairwise(paths):
         if first >= second:
             raise error(f"The path {second!r} is listed twice or out of order.")
@@ -249,5 +260,5 @@ def _check_parents(entries: Iterable[Entry], error: type[CorruptError | UsageErr
 
 
 def _check_target(path: str, target: str, error: type[CorruptError | UsageError]) -> None:
-    if not target or _FORBIDDEN.search(target) or len(target.encode()) >= MAX_PATH:
+    if not target or _FORBIDDEN.search(target) or len(target.encode()) > MAX_TARGET:
         raise error(f"The symbolic link {path!r} has an empty, too long or unprintable target.")

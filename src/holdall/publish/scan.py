@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from holdall.errors import UsageError
 from holdall.model.digest import Hasher
-from holdall.model.tree import Directory, Entry, File, Symlink, Tree, check_path
+from holdall.model.tree import Directory, Entry, File, Symlink, Tree, check_link, check_path
 
 _PIECE = 2**20
 
@@ -57,7 +57,9 @@ def scan(folder: str, report: Callable[[int], None] = lambda _size: None) -> Sca
         if stat.S_ISDIR(status.st_mode):
             entries.append(Directory(path))
         elif stat.S_ISLNK(status.st_mode):
-            entries.append(Symlink(path, os.readlink(full)))
+            target = os.readlink(full)
+            check_link(path, target)
+            entries.append(Symlink(path, target))
         else:
             entries.append(_file(full, path, status))
             report(status.st_size)

@@ -61,10 +61,7 @@ def open_envelope(data: bytes) -> Signed:
                 "The envelope has other fields than payload, payloadType, signatures and keys."
             )
         payload = _decode(table["payload"])
-        signatures = [
-            (str(item["keyid"]), _decode(item["sig"]))
-            for item in table["signatures"]
-        ]
+        signatures = [(str(item["keyid"]), _decode(item["sig"])) for item in table["signatures"]]
         keys = [public_from_dict(key) for key in table["keys"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptError("The envelope is not a DSSE envelope that holdall can read.") from error
