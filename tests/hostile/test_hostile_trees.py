@@ -11,7 +11,8 @@ from hostility import Victim
 
 FOLDER, FILE, PROGRAM, LINK = b"\0", b"\1", b"\2", b"\3"
 LONG = "x" * 256
-DEEP = "/".join(["d" * 200] * 21)
+LONG_PATH = "/".join(["d" * 204] * 5)
+DEEP = "/".join(["d"] * 129)
 
 
 def below(path: str) -> list[object]:
@@ -53,7 +54,8 @@ NAMES = {
     "byte order mark": "\ufeffa",
     "256 bytes": LONG,
     "256 bytes of two each": "ä" * 128,
-    "a path of 4220 bytes": DEEP,
+    "a path of 1026 bytes": f"{LONG_PATH}/dd",
+    "129 elements": DEEP,
 }
 
 TREES = {
@@ -175,3 +177,18 @@ def test_a_link_may_point_anywhere_since_nobody_follows_it(
     files = next((victim.root / "active").rglob("stable")).resolve() / "files"
     assert str((files / "link").readlink()) == target
     victim.accepts("verify")
+
+
+@pytest.mark.parametrize(("length", "depth"), [(204, 5), (7, 128)])
+def test_the_longest_and_the_deepest_paths_are_installed_checked_and_removed(
+    victim: Victim, tmp_path: Path, length: int, depth: int
+) -> None:
+    paths = below("/".join(["d" * length] * depth))
+    path = tmp_path / "deep.holdall"
+    manifest = manifest_of(version="2.0")
+    path.write_bytes(forge(folders(*paths).encoded, manifest=manifest, entries=len(paths)))
+    victim.accepts("install", path)
+    victim.accepts("verify")
+    victim.accepts("du")
+    victim.accepts("remove", "org.example.Editor")
+    victim.accepts("gc")
