@@ -12,7 +12,9 @@ from typing import Any
 from holdall.errors import HoldallError
 from holdall.journeys.host import Event
 
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 class Output:
@@ -31,7 +33,7 @@ class Output:
         if self.json:
             import json
 
-            print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+            print(_safe_json(json.dumps(value, indent=1, ensure_ascii=False, default=str)))
         else:
             for line in lines:
                 print(safe(line))
@@ -73,7 +75,7 @@ class Output:
                     "code": error.exit_code,
                 }
             }
-            print(json.dumps(failure, ensure_ascii=False), file=sys.stderr)
+            print(_safe_json(json.dumps(failure, ensure_ascii=False)), file=sys.stderr)
         else:
             print(f"holdall: {safe(str(error))}", file=sys.stderr)
         return error.exit_code
@@ -170,6 +172,13 @@ def safe(text: str) -> str:
     None of them reaches the terminal.
     """
     return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def _safe_json(text: str) -> str:
+    """The same within JSON, as JSON writes it; newlines there only stand between its values."""
+    return _UNSAFE.sub(
+        lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text
+    )
 
 
 def size_of(count: int) -> str:
