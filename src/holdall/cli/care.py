@@ -5,7 +5,7 @@ import os
 
 from holdall.cli.command import Command
 from holdall.cli.output import Output
-from holdall.errors import CorruptError, UsageError
+from holdall.errors import CorruptError, NotFoundError, UsageError
 from holdall.journeys import cleanup, exporting
 from holdall.journeys.host import Host
 from holdall.journeys.recovery import recover_if_needed
@@ -47,9 +47,15 @@ def _repair(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     refs = [RefPattern.parse(item) for item in arguments.items if not os.path.exists(item)]
     if not bundles:
         raise UsageError("Give a bundle to repair from: `holdall repair --from FILE`.")
-    results = [
-        item for path in bundles for item in repair(path, host, only=tuple(refs), report=out.report)
-    ]
+    results, left = [], []
+    for path in bundles:
+        try:
+            results += repair(path, host, only=tuple(refs), report=out.report)
+        except NotFoundError:
+            # another one of the bundles may have what this one lacks
+            left.append(path)
+    for path in left:
+        results += repair(path, host, only=tuple(refs), report=out.report)
     lines = [f"Repaired {item.ref} {item.version}: {', '.join(item.paths)}" for item in results]
     out.result([item._asdict() for item in results], lines or ["Nothing was damaged."])
     return 0

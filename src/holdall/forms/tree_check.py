@@ -1,5 +1,6 @@
 """Holding a tree on disk against what was signed, and mending it."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -69,7 +70,7 @@ def mend(
     for file in wanted:
         if file.digest in available:
             fresh[file.digest] = (*fresh.get(file.digest, ()), file)
-    form.lay_down(form.Layup(Tree(()), None, (), fresh), source, scratch)
+    form.lay_down(form.Layup(Tree(()), None, (), fresh), source, scratch, verity=True)
     # what does not belong goes first: below a link that is put back it would be somebody else's
     for path in sorted(set(faults) - entries.keys()):
         remove_tree(f"{files}/{path}")
@@ -169,5 +170,10 @@ def _is_sound(files: str, file: File, *, fast: bool) -> bool:
         while piece := os.read(fd, _PIECE):
             hasher.update(piece)
         return hasher.digest() == file.digest
+    except OSError as error:
+        # a damaged block: the disk's own word for it, or fs-verity's
+        if error.errno != errno.EIO:
+            raise
+        return False
     finally:
         os.close(fd)

@@ -166,7 +166,7 @@ class Writer(NamedTuple):
         return path
 
     def note(self, ref: Ref, intent: dict[str, Any]) -> None:
-        """Put what is about to happen to `ref` into the journal.
+        """Put what is about to happen to `ref` into the journal, on the disk before it happens.
 
         On a full disk the reserve pays for it.
         """
@@ -177,12 +177,12 @@ class Writer(NamedTuple):
 
         data = json.dumps({"ref": str(ref), **intent}).encode()
         try:
-            write_atomic(self._note_path(ref), data)
+            write_atomic(self._note_path(ref), data, whole=True)
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
             spend(self.catalog.layout)
-            write_atomic(self._note_path(ref), data)
+            write_atomic(self._note_path(ref), data, whole=True)
 
     def forget(self, ref: Ref) -> None:
         """Take the note of `ref` back: what it said is done."""
@@ -190,14 +190,21 @@ class Writer(NamedTuple):
             os.unlink(self._note_path(ref))
 
     def notes(self) -> list[dict[str, Any]]:
-        """What is in the journal."""
+        """What is in the journal.
+
+        A note that a power loss tore is dropped: nothing it announced had been done.
+        """
         import json
 
         folder = self.catalog.layout.journal
         notes = []
         for name in _names(folder):
             with open(f"{folder}/{name}", "rb") as file:
-                notes.append(json.loads(file.read()))
+                data = file.read()
+            try:
+                notes.append(json.loads(data))
+            except ValueError:
+                os.unlink(f"{folder}/{name}")
         return notes
 
     def publish(self, staged: str, ref: Ref, digest: str) -> Deployment:

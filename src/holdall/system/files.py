@@ -15,10 +15,13 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def write_atomic(path: str, data: bytes, *, mode: int = 0o644, durable: bool = False) -> None:
+def write_atomic(
+    path: str, data: bytes, *, mode: int = 0o644, durable: bool = False, whole: bool = False
+) -> None:
     """Put `data` at `path` so that a reader sees the old file or the new one, whole.
 
-    With `durable`, also on the disk when this returns. The folder is made when it is missing.
+    With `whole`, also after a power loss; with `durable`, also on the disk when this returns.
+    The folder is made when it is missing.
     """
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
@@ -28,7 +31,7 @@ def write_atomic(path: str, data: bytes, *, mode: int = 0o644, durable: bool = F
         try:
             os.fchmod(fd, mode)
             write_all(fd, data)
-            if durable:
+            if durable or whole:
                 os.fsync(fd)
         finally:
             os.close(fd)
