@@ -136,9 +136,16 @@ def test_tar_lists_every_path(bundle: Path, require: Require) -> None:
     assert sorted(path.rstrip("/") for path in listed) == sorted(item.path for item in tree.entries)
 
 
+def below(top: Path) -> list[Path]:
+    """Everything under a folder; Path.rglob follows links, and Python 3.11.2 stumbles over one."""
+    return [
+        Path(folder, name) for folder, folders, names in os.walk(top) for name in (*folders, *names)
+    ]
+
+
 def walked(top: Path) -> dict[str, object]:
     found: dict[str, object] = {}
-    for path in top.rglob("*"):
+    for path in below(top):
         name = str(path.relative_to(top))
         if path.is_symlink():
             found[name] = str(path.readlink())
@@ -154,7 +161,7 @@ def test_nothing_of_the_folder_but_its_files_changes_a_bundle(tmp_path: Path) ->
     first = make_bundle(tmp_path / "first.holdall", ODD, links=LINKS)
     reversed_order = dict(reversed(list(ODD.items())))
     second = make_bundle(tmp_path / "second.holdall", reversed_order, links=LINKS)
-    for path in Path(f"{second}.d/files").rglob("*"):
+    for path in below(Path(f"{second}.d/files")):
         os.utime(path, (7, 7), follow_symlinks=False)
     third = make_bundle(tmp_path / "third.holdall", ODD, links=LINKS)
     assert filecmp.cmp(first, second, shallow=False)
