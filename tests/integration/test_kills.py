@@ -147,6 +147,8 @@ class World:
 
     def check_between(self, step: Step) -> None:
         """Old or new is whole and active, and commands that read say the same."""
+        # before any command could mend it: what the menu starts
+        assert self.active() in {step.before.active, step.after.active}
         rows = self.bench.expect(0, "--json", "list").json()
         assert isinstance(rows, list)
         active = rows[0]["version"] if rows else None
