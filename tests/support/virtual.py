@@ -94,7 +94,9 @@ def fetch_kernel(folder: Path) -> Kernel:
     """Download and unpack Debian's 6.12 cloud kernel below `folder`."""
     for name in ("lists/partial", "cache/archives/partial", "sources"):
         (folder / name).mkdir(parents=True)
-    (folder / "sources/backports.sources").write_text(_SOURCES.format(keyring=KEYRING))
+    (folder / "sources/backports.sources").write_text(
+        _SOURCES.format(keyring=KEYRING, archive=_archive())
+    )
     options = {
         "Dir::Etc::sourcelist": "/dev/null",
         "Dir::Etc::sourceparts": folder / "sources",
@@ -179,7 +181,7 @@ def _copy_package(pattern: str, target: Path) -> None:
             if found.is_dir():
                 ignore = shutil.ignore_patterns("__pycache__")
                 shutil.copytree(found, target / found.name, dirs_exist_ok=True, ignore=ignore)
-            else:
+            elif found.suffix:  # not the command of the package's name
                 shutil.copy(found, target)
 
 
@@ -190,6 +192,20 @@ def _libraries(programs: Sequence[Path]) -> set[Path]:
     )  # fmt: skip
     named = re.findall(r"(?:=> )?(/\S+\.so\S*) \(0x", told.stdout)
     return {Path(path) for path in named if Path(path).exists()}
+
+
+def _archive() -> str:
+    """Where this machine gets Debian's packages from."""
+    told = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(CREATED_BY) $(REPO_URI) $(ORIGIN) $(LABEL)"],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=True,
+    )
+    targets = [line.split() for line in told.stdout.splitlines() if line.startswith("Packages ")]
+    # before the first update the lists have no label yet; the archive proper is configured first
+    labelled = [target for target in targets if target[2:] == ["Debian", "Debian"]]
+    return (labelled or targets)[0][1]
 
 
 def _unpacked(module: Path) -> bytes:

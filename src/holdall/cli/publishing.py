@@ -9,7 +9,7 @@ from holdall.errors import UsageError
 from holdall.journeys.host import Event, Host
 
 _MANIFEST = """\
-# What this app is. docs/reference/manifest.md describes every field.
+# What this app is; docs/reference/manifest.md describes every field.
 id = "{id}"
 version = "0.1.0"
 branch = "stable"
