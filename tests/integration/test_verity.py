@@ -17,7 +17,14 @@ pytestmark = [pytest.mark.vm, pytest.mark.network, pytest.mark.slow]
 
 JOB = r"""
 import fcntl, glob, json, os, struct, subprocess, sys, time
-from holdall.model import tree
+from holdall.delivery.bundle import unpack_tree
+from holdall.model import release, tree
+
+def listed(top):
+    # the tree a deployment was signed with
+    signed = release.parse(open(f"{top}/release", "rb").read())
+    section = open(f"{top}/tree", "rb").read()
+    return tree.parse(unpack_tree(section, signed.packing.tree, signed.tree_digest.raw))
 
 def call(*argv):
     subprocess.run(argv, check=True)
@@ -80,7 +87,7 @@ for version in ("1.0", "2.0"):
     assert code == 0, output
 wrong, files = 0, 0
 for top in glob.glob("/mnt/store/deployments/*/*/*/*"):
-    for file in tree.parse(open(f"{top}/tree", "rb").read()).files:
+    for file in listed(top).files:
         files += 1
         wrong += measured(f"{top}/files/{file.path}") != file.digest
 result["files"], result["wrong"] = files, wrong
@@ -100,8 +107,9 @@ spoiled = holdall("verify")
 result["spoiled"] = [spoiled[0], faults(spoiled)]
 code, _, output = holdall("repair", "/sample-2.0.holdall", "/sample-1.0.holdall")
 result["repaired"] = [code, faults(holdall("verify"))]
-listed = open(f"{large}/../../tree".replace("/files/large/../../", "/"), "rb").read()
-(expected,) = (file.digest for file in tree.parse(listed).files if file.path == "large")
+(expected,) = (
+    file.digest for file in listed(large.removesuffix("/files/large")).files if file.path == "large"
+)
 result["measured"] = measured(large) == expected
 print("RESULT", json.dumps(result), flush=True)
 """

@@ -38,7 +38,6 @@ class Opened(NamedTuple):
     """The tree and the index a release answers for."""
 
     tree: Tree
-    tree_bytes: bytes
     index: Index  # type: ignore[assignment]  # hides a method of tuples
 
 
@@ -57,19 +56,26 @@ def open_preamble(
     preamble: Preamble, *, tree_sha256: str, index_sha256: str, tree_digest: bytes
 ) -> Opened:
     """Decode tree and index, each only when it is what the release names; raises CorruptError."""
-    if (
-        sha256(preamble.tree).hexdigest() != tree_sha256
-        or sha256(preamble.index).hexdigest() != index_sha256
-    ):
-        raise CorruptError("The bundle's tree or index is not the one its signed release names.")
-    tree_bytes = _sized(preamble.tree, layout.MAX_TREE)
-    if trees.tree_digest(tree_bytes).raw != tree_digest:
-        raise CorruptError("The bundle's tree does not have the digest its signed release names.")
-    tree = trees.parse(tree_bytes)
+    if sha256(preamble.index).hexdigest() != index_sha256:
+        raise CorruptError("The bundle's index is not the one its signed release names.")
+    tree = trees.parse(unpack_tree(preamble.tree, tree_sha256, tree_digest))
     index = parse(_sized(preamble.index, layout.MAX_INDEX), list(tree.contents.values()))
     if index.stored != preamble.head.content:
         raise CorruptError("The bundle's frames do not have the length its head says.")
-    return Opened(tree, tree_bytes, index)
+    return Opened(tree, index)
+
+
+def unpack_tree(section: bytes, stored_sha256: str, tree_digest: bytes) -> bytes:
+    """A tree's bytes out of a tree section.
+
+    Raises CorruptError unless both are what a release names; what is stored is checked first.
+    """
+    if sha256(section).hexdigest() != stored_sha256:
+        raise CorruptError("The tree is not the one its signed release names.")
+    data = _sized(section, layout.MAX_TREE)
+    if trees.tree_digest(data).raw != tree_digest:
+        raise CorruptError("The tree does not have the digest its signed release names.")
+    return data
 
 
 def sized(data: bytes, compressed: bytes) -> bytes:

@@ -101,12 +101,14 @@ def _wanted(host: Host, deployment: Deployment | None) -> "tuple[ExportedFile, .
     if deployment is None or deployment.facts()["manifest"]["kind"] != "app":
         return ()
     from holdall.desktop.exports import rendered
-    from holdall.model import release, tree
+    from holdall.journeys.installed import installed_tree
+    from holdall.model import release as releases
 
-    manifest = release.parse(deployment.read("release")).manifest
+    release = releases.parse(deployment.read("release"))
+    manifest = release.manifest
     if not manifest.exports.paths and not manifest.exports.commands:
         return ()
-    digests = {file.path: file.digest for file in tree.parse(deployment.read("tree")).files}
+    digests = {file.path: file.digest for file in installed_tree(deployment, release).files}
     return rendered(manifest, reader(deployment.files, digests), host.layout.stub(deployment.ref))
 
 

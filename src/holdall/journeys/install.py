@@ -10,16 +10,16 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from holdall.delivery.bundle import BundleSource, Opened
-from holdall.errors import NotFoundError
+from holdall.errors import CorruptError, NotFoundError
 from holdall.forms import tree as form
 from holdall.journeys.arrival import Arrival, arriving
 from holdall.journeys.exporting import reader
 from holdall.journeys.host import Event, Host, Report, silent
+from holdall.journeys.installed import installed_tree
 from holdall.journeys.launching import launch_files_of, refusing
 from holdall.journeys.recovery import carry_out, change, recover
 from holdall.journeys.trusting import NOTHING_DECIDED, TrustChoice, accept
 from holdall.model import release as releases
-from holdall.model import tree as trees
 from holdall.model.ref import Ref
 from holdall.model.release import Release
 from holdall.store.catalog import Deployment, Writer, writing
@@ -173,12 +173,13 @@ def _seed(deployment: Deployment | None) -> form.Seed | None:
     """
     if deployment is None:
         return None
-    release, data = deployment.read("release"), deployment.read("tree")
+    release = deployment.read("release")
     if sha256(release).hexdigest() != deployment.digest:
         return None
-    if trees.tree_digest(data) != releases.parse(release).tree_digest:
+    try:
+        tree = installed_tree(deployment, releases.parse(release), parsed_before=True)
+    except CorruptError:
         return None
-    tree = trees.parse(data, parsed_before=True)
     return form.Seed(tree, deployment.files, os.stat(deployment.lease).st_mtime_ns)
 
 
@@ -253,7 +254,7 @@ def _write_beside(host: Host, arrival: Arrival, opened: Opened, staged: str) -> 
     launch = launch_files_of(host, arrival.release, arrival.digest, opened.tree)
     for name, data in launch.items():
         _write_new(f"{staged}/{name}", data)
-    _write_new(f"{staged}/tree", opened.tree_bytes)
+    _write_new(f"{staged}/tree", arrival.preamble.tree)
     _write_new(f"{staged}/envelope", arrival.preamble.envelope)
     _write_new(f"{staged}/release", arrival.signed.payload)
 

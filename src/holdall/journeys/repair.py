@@ -42,9 +42,7 @@ def repair(
         mended: list[Repaired] = []
         missing: list[str] = []
         for item in installed:
-            beside = (
-                _signed_parts(arrival, opened.tree_bytes) if item.digest == arrival.digest else {}
-            )
+            beside = _signed_parts(arrival) if item.digest == arrival.digest else {}
             fixed = _restore(item, beside)
             again, left = _mend(host, writer, item, source)
             missing += left
@@ -85,11 +83,11 @@ def _mend(
     return (*launch, *(path for path in faults if path not in left)), left
 
 
-def _signed_parts(arrival: Arrival, tree_bytes: bytes) -> dict[str, bytes]:
+def _signed_parts(arrival: Arrival) -> dict[str, bytes]:
     return {
         "envelope": arrival.preamble.envelope,
         "release": arrival.signed.payload,
-        "tree": tree_bytes,
+        "tree": arrival.preamble.tree,
     }
 
 

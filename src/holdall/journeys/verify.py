@@ -5,7 +5,7 @@ from typing import NamedTuple
 from holdall.errors import CorruptError, HoldallError
 from holdall.forms.tree_check import inspect
 from holdall.journeys.host import Event, Host, Report, silent
-from holdall.model import tree as trees
+from holdall.journeys.installed import installed_tree
 from holdall.model.ref import RefPattern
 from holdall.model.tree import Tree
 from holdall.store.catalog import Deployment
@@ -98,7 +98,4 @@ def signed_tree(host: Host, deployment: Deployment) -> tuple[Tree, str]:
         read_keyring(host.layout).judge(
             signed, publisher=publisher_of(host.layout, deployment.ref.id)
         )
-    data = deployment.read("tree")
-    if trees.tree_digest(data) != signed.release.tree_digest:
-        raise CorruptError(f"The tree of {deployment.ref} is not the one its release names.")
-    return trees.parse(data), signed.release.manifest.version
+    return installed_tree(deployment, signed.release), signed.release.manifest.version
