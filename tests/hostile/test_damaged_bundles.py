@@ -99,8 +99,16 @@ def test_a_cut_bundle_changes_nothing(
     assert victim.refuses("install", path).kind == "CorruptError"
 
 
-@pytest.mark.parametrize("part", ["head", "envelope", "tree", "index", "frames"])
-@pytest.mark.parametrize("command", ["install", "update", "inspect", "repair"])
+# what reads no frame finds nothing damaged there
+ZEROED = [
+    (command, part)
+    for command in ("install", "update", "inspect", "repair")
+    for part in ("head", "envelope", "tree", "index", "frames")
+    if part != "frames" or command in {"install", "update"}
+]
+
+
+@pytest.mark.parametrize(("command", "part"), ZEROED)
 def test_a_part_of_zeros_changes_nothing(
     victim: Victim, update: bytes, tmp_path: Path, part: str, command: str
 ) -> None:
@@ -115,8 +123,6 @@ def test_a_part_of_zeros_changes_nothing(
     damaged = update[:start] + bytes(lengths[part]) + update[start + lengths[part] :]
     path = tmp_path / "zeros.holdall"
     path.write_bytes(damaged)
-    if part == "frames" and command in {"inspect", "repair"}:
-        pytest.skip("reads no frame: nothing is damaged")
     assert victim.refuses(command, path).kind == "CorruptError"
 
 
