@@ -232,16 +232,19 @@ def test_a_store_survives_kills_at_random_moments(memory: Path, bundles: Bundles
     chance = random.Random(SEED)
     landed = 0
     with world(memory, bundles) as one:
-        for number, step in zip(range(KILLS), itertools.cycle(STEPS), strict=False):
+        # some come when the command has ended already: those are made up for
+        for number, step in zip(range(3 * KILLS), itertools.cycle(STEPS), strict=False):
             moment = chance.uniform(0, one.seconds(step))
             sys.stdout.write(f"{number}: {step.name} killed after {moment * 1000:.1f} ms\n")
             landed += one.do(step, kill_after=moment).killed
             one.check_between(step)
             one.finish(step)
+            if landed == KILLS:
+                break
         while step is not STEPS[-1]:
             step = STEPS[STEPS.index(step) + 1]
             one.finish(step)
-    assert landed > KILLS * 0.7
+    assert landed == KILLS
 
 
 @pytest.mark.parametrize("name", [step.name for step in STEPS if step.name != "update again"])

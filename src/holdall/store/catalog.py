@@ -208,12 +208,19 @@ class Writer(NamedTuple):
         return notes
 
     def publish(self, staged: str, ref: Ref, digest: str) -> Deployment:
-        """Give a whole, synced deployment its place, by one rename."""
+        """Give a whole, synced deployment its place, by one rename.
+
+        The name is on the disk when this returns: what is made active next must not outlive it,
+        and not every file system keeps the order of two renames over a power loss.
+        """
+        from holdall.system.files import sync_folder
+
         path = self.catalog.layout.deployment(ref, digest)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         if not os.path.isdir(path):
             os.chmod(staged, 0o755)
             os.rename(staged, path)
+            sync_folder(os.path.dirname(path))
         return Deployment(ref, digest, path)
 
     def activate(self, deployment: Deployment) -> None:

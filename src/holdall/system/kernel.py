@@ -21,7 +21,6 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _FS_IOC_ENABLE_VERITY = 0x40806685
 _FS_IOC_MEASURE_VERITY = 0xC0046686
-_FICLONE = 0x40049409
 _FALLOC_FL_KEEP_SIZE = 0x01
 _FALLOC_FL_PUNCH_HOLE = 0x02
 _NO_VERITY = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENODATA}
@@ -72,14 +71,6 @@ def punch_hole(fd: int, offset: int, length: int) -> None:
     """Give back the space of a part of a file where the file system can; its size stays."""
     mode = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
     _libc().fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(length))
-
-
-def clone(source: int, target: int) -> None:
-    """Make `target` share the extents of `source` (reflink).
-
-    Raises OSError where the file system has none.
-    """
-    fcntl.ioctl(target, _FICLONE, source)
 
 
 def enable_verity(fd: int) -> bool:

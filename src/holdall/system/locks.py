@@ -55,11 +55,6 @@ def _lock_on(path: str) -> int:
         os.close(fd)
 
 
-def hold_lease(fd: int) -> None:
-    """Take a shared record lock on an open file, kept while a copy of it is open."""
-    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_RDLCK))  # type: ignore[attr-defined, unused-ignore]
-
-
 def await_lease_end(fd: int) -> None:
     """Wait until nobody holds a lease on the file and keep new ones out while `fd` is open."""
     fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, _whole_file(fcntl.F_WRLCK))  # type: ignore[attr-defined, unused-ignore]
