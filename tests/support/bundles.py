@@ -230,13 +230,16 @@ def forge_tree(tree: Tree, **others: object) -> bytes:
 Seen = tuple[str, int, bytes]
 
 
-def snapshot(*tops: Path) -> dict[str, Seen]:
-    """Everything below `tops`: kind, mode, and content or link target, by path."""
+def snapshot(*tops: Path, without: tuple[Path, ...] = ()) -> dict[str, Seen]:
+    """Everything below `tops`: kind, mode, and content or link target, by path.
+
+    Those of `without` are not looked into: another process may be removing what is there.
+    """
     seen: dict[str, Seen] = {}
     pending = list(tops)
     while pending:
         path = pending.pop()
-        if not os.path.lexists(path):
+        if path in without or not os.path.lexists(path):
             continue
         mode = path.lstat().st_mode
         kind = stat.filemode(mode)[0]

@@ -35,9 +35,8 @@ class Victim:
 
     def seen(self) -> dict[str, Seen]:
         """The store and the home, but for the number of the last writer and what is being freed."""
-        passing = (str(self.root / "lock"), str(self.root / "trash"))
-        seen = snapshot(self.root, self.home)
-        return {path: one for path, one in seen.items() if not path.startswith(passing)}
+        passing = (self.root / "lock", self.root / "trash")
+        return snapshot(self.root, self.home, without=passing)
 
     def refuses(self, *argv: str | Path, code: int = 4) -> Refusal:
         """Run a command on the store; it must be refused in one sentence and change nothing."""
