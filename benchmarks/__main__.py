@@ -1,4 +1,7 @@
-"""``python -m benchmarks main-job``: measure holdall beside its peers and print one table."""
+"""``python -m benchmarks main-job`` or ``increments``: measure holdall beside its peers.
+
+Both print a table, and keep their figures; ``table`` prints all that are kept, and writes the page.
+"""
 
 import argparse
 import os
@@ -8,22 +11,18 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import building, deployment, machine, page, sharing
+from benchmarks import building, deployment, increments, machine, page, sharing
 from benchmarks.data import DATASETS, Dataset, releases_of
-from benchmarks.disk import Disks, own_mounts, workplace
+from benchmarks.disk import own_mounts, workplace
 from benchmarks.errors import BenchmarkError
-from benchmarks.laboratory import Laboratory, say
-from benchmarks.measure import Runner
-from benchmarks.peers import missing_packages, peers
+from benchmarks.laboratory import Laboratory, furnish, say
+from benchmarks.peers import peers
 from benchmarks.results import Report, Row, save
 from benchmarks.stage import Stage
 from benchmarks.startup import startup
-from benchmarks.subject import Holdall
-from benchmarks.table import markdown
 
 _RESULTS = Path(__file__).parent / "results"
 _STARTUP = "start-up"
-_DISK_SIZE = 8 << 30
 _STAGED: dict[str, Callable[[Stage], Iterator[Row]]] = {
     "install": deployment.install,
     "update": deployment.update,
@@ -40,15 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Ended politely, the harness still takes its disks and folders away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        reports = (
-            list(page.kept(arguments.results)) if arguments.command == "table" else _run(arguments)
-        )
+        figures = _COMMANDS[arguments.command](arguments)
     except BenchmarkError as error:
         say(f"benchmarks: {error}")
         return 1
-    print(markdown(reports))
+    print(page.tables(figures))
     if arguments.write is not None:
-        shown = reports if arguments.quick else page.kept(arguments.results)
+        shown = figures if arguments.quick else page.kept(arguments.results)
         arguments.write.write_text(page.render(shown))
     return 0
 
@@ -58,29 +55,42 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     table = commands.add_parser("table", help="print what was measured before")
     job = commands.add_parser("main-job", help="measure and print; needs root")
-    for command in (job, table):
+    increment = commands.add_parser("increments", help="measure updates; needs root for holdall")
+    for command in (table, job, increment):
         command.add_argument(
             "--results", type=Path, default=_RESULTS, help="folder of kept figures (%(default)s)"
         )
         command.add_argument("--write", type=Path, metavar="PAGE", help="write the page, too")
+        command.set_defaults(quick=False)
+    for command in (job, increment):
+        command.add_argument(
+            "--holdall", metavar="CMD", help="how to start it (this Python, -m holdall)"
+        )
+        command.add_argument(
+            "--patience", type=float, default=5, help="seconds to wait for quiet a run"
+        )
+        command.add_argument(
+            "--cache", type=Path, default=_default_cache(), help="packages and archives"
+        )
+    _describe(job)
+    increments.describe(increment)
+    return parser
+
+
+def _describe(job: argparse.ArgumentParser) -> None:
     job.add_argument("--sets", default="ansible,pyside6,spyder", help=f"of {', '.join(DATASETS)}")
     job.add_argument(
         "--runs", type=int, default=5, help="rounds of every timed batch (%(default)s)"
     )
-    table.set_defaults(quick=False)
     job.add_argument("--quick", action="store_true", help="the made-up set, 2 rounds, nothing kept")
     job.add_argument("--only", metavar="PART", choices=page.PARTS, help=", ".join(page.PARTS))
-    job.add_argument("--holdall", metavar="CMD", help="how to start it (this Python, -m holdall)")
     job.add_argument(
         "--launcher",
         metavar="PATH",
         default=f"run/{{id}}/{platform.machine()}/stable",
         help="an app's launch file in the store (%(default)s)",
     )
-    job.add_argument("--patience", type=float, default=5, help="seconds to wait for quiet a run")
-    job.add_argument("--cache", type=Path, default=_default_cache(), help="wheels and archives")
     job.add_argument("--peers-only", action="store_true", help="leave holdall and start-up out")
-    return parser
 
 
 def _default_cache() -> Path:
@@ -88,47 +98,28 @@ def _default_cache() -> Path:
     return Path(base) / "holdall-bench"
 
 
-def _run(arguments: argparse.Namespace) -> list[Report]:
+def _run(arguments: argparse.Namespace) -> page.Figures:
     names = ["sample"] if arguments.quick else arguments.sets.split(",")
     if unknown := set(names) - set(DATASETS):
         raise BenchmarkError(f"no such data set: {', '.join(unknown)}; see --help")
     own_mounts()
     reports = []
     with workplace() as (folder, mount_point):
-        laboratory = _laboratory(arguments, folder, mount_point)
+        laboratory = furnish(
+            folder,
+            mount_point,
+            cache=arguments.cache,
+            holdall=arguments.holdall,
+            contend=peers,
+            runs=2 if arguments.quick else arguments.runs,
+            patience=arguments.patience,
+            peers_only=arguments.peers_only,
+        )
         for report in _reports(arguments, laboratory, [DATASETS[name] for name in names]):
             reports.append(report)
             if not arguments.quick:
                 save(report, arguments.results)
-    return reports
-
-
-def _laboratory(arguments: argparse.Namespace, folder: Path, mount_point: Path) -> Laboratory:
-    shop = folder / "shop"
-    for needed in (shop, folder / "tmp"):
-        needed.mkdir()
-    environment = {
-        "PATH": os.environ["PATH"],
-        "LANG": "C.UTF-8",
-        "HOME": str(folder),
-        "TMPDIR": str(folder / "tmp"),
-        "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
-    }
-    subject = Holdall(shop, arguments.holdall)
-    laboratory = Laboratory(
-        runner=Runner(folder / "stderr", environment),
-        disks=Disks(folder / "images", mount_point, _DISK_SIZE),
-        shop=shop,
-        cache=arguments.cache,
-        subject=subject,
-        peers=peers(shop),
-        runs=2 if arguments.quick else arguments.runs,
-        patience=arguments.patience,
-        peers_only=arguments.peers_only,
-    )
-    if missing := missing_packages(laboratory.contenders):
-        raise BenchmarkError(f"programs are missing: apt install {' '.join(missing)}")
-    return laboratory
+    return page.Figures(tuple(reports), {})
 
 
 def _reports(
@@ -164,6 +155,13 @@ def _report(laboratory: Laboratory, part: str, dataset: str, rows: Iterator[Row]
     measured = tuple(rows)
     times = {"begun": begun, "ended": machine.moment(), "runs": str(laboratory.runs)}
     return Report(part, dataset, machine.facts() | times, measured)
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], page.Figures]] = {
+    "main-job": _run,
+    "increments": increments.run,
+    "table": lambda arguments: page.kept(arguments.results),
+}
 
 
 if __name__ == "__main__":

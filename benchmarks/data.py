@@ -3,27 +3,25 @@
 import hashlib
 import os
 import random
-import subprocess
-import sys
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.packages import Kind, fetch, unpack
 
 BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One app in one or two versions, named by what pip is asked for; no requirement: made up."""
+    """One app in one or two versions, named by what is asked for; no requirement: made up."""
 
     name: str
     versions: tuple[str, ...]
     requirement: str | None = None
     with_dependencies: bool = False
+    kind: Kind = Kind.WHEEL
 
 
 DATASETS = {
@@ -67,6 +65,11 @@ class Release:
     def size(self) -> int:
         return sum(size for _, size in self.contents.values())
 
+    def novelty(self, old: "Release") -> int:
+        """The bytes of the contents that an older release has not, each once."""
+        had = {digest for digest, _ in old.contents.values()}
+        return sum(size for digest, size in set(self.contents.values()) if digest not in had)
+
     @property
     def fingerprint(self) -> str:
         """Tells two trees apart, for what is kept between runs."""
@@ -96,14 +99,13 @@ def releases_of(dataset: Dataset, cache: Path, folder: Path) -> Iterator[Release
         if dataset.requirement is None:
             _make_up(release.files, changed=number)
         else:
-            wheels = cache / "wheels" / name
-            extent = [] if dataset.with_dependencies else ["--no-deps"]
-            _download(f"{dataset.requirement}=={version}", wheels, extent)
-            for wheel in sorted(wheels.glob("*.whl")):
-                _unpack(wheel, release.files)
+            packages = cache / "wheels" / name
+            alone = not dataset.with_dependencies
+            fetch(dataset.kind, dataset.requirement, version, packages, alone=alone)
+            unpack(packages, release.files)
         # Some peers share a file between versions only where its time is the same, too.
         for path in release.files.rglob("*"):
-            os.utime(path, (0, 0))
+            os.utime(path, (0, 0), follow_symlinks=False)
         yield release
 
 
@@ -115,30 +117,6 @@ def small_release(folder: Path, number: int) -> Release:
     release.files.mkdir(parents=True)
     (release.files / "greeting").write_text(f"I am app {number}.\n")
     return release
-
-
-def _download(requirement: str, wheels: Path, extent: list[str]) -> None:
-    complete = wheels / "complete"
-    if complete.exists():
-        return
-    argv = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
-    done = subprocess.run(
-        [*argv, *extent, "--dest", str(wheels), requirement],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise BenchmarkError(f"pip could not download {requirement}: {done.stderr.strip()}")
-    complete.touch()
-
-
-def _unpack(wheel: Path, files: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        for member in archive.infolist():
-            unpacked = Path(archive.extract(member, files))
-            if not member.is_dir():
-                unpacked.chmod(0o755 if member.external_attr >> 16 & 0o111 else 0o644)
 
 
 def _make_up(files: Path, changed: int) -> None:

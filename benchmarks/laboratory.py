@@ -13,10 +13,13 @@ from typing import TypeVar
 from benchmarks.contenders import Contender
 from benchmarks.data import Release
 from benchmarks.disk import Disks
+from benchmarks.errors import BenchmarkError
 from benchmarks.measure import Footprint, Job, Runner, Sample, interleaved, wait_for_quiet
+from benchmarks.peers import missing_packages
 from benchmarks.subject import Holdall
 
 Figure = TypeVar("Figure")
+_DISK_SIZE = 8 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +33,11 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A job to be timed, and the image of the disk it starts from."""
+    """A job to be timed, the image of the disk it starts from, and a look at what it made."""
 
     start: Path
     job: Callable[[Path], Job]
+    check: Callable[[Path], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class Laboratory:
                 job = trial.job(root)
                 wait_for_quiet(self.patience)
                 figures[name].append(run(job, root))
+                trial.check(root)
         return figures
 
     def footprints(self, trials: Mapping[str, Trial]) -> dict[str, Footprint]:
@@ -105,6 +110,7 @@ class Laboratory:
         for name, trial in trials.items():
             with self.disks.copy(trial.start) as root:
                 found[name] = self.runner.observe(trial.job(root), interval=0.002)[1]
+                trial.check(root)
         return found
 
     def _publish(self, contender: Contender, release: Release) -> Publication:
@@ -127,6 +133,44 @@ class Laboratory:
         return Publication(
             Sample(**known["sample"]), Footprint(**known["footprint"]), known["size"]
         )
+
+
+def furnish(
+    folder: Path,
+    mount_point: Path,
+    *,
+    cache: Path,
+    holdall: str | None,
+    contend: Callable[[Path], tuple[Contender, ...]],
+    runs: int,
+    patience: float,
+    peers_only: bool = False,
+) -> Laboratory:
+    """Set up a laboratory in a folder; ``contend`` returns holdall's peers, given the shop."""
+    shop = folder / "shop"
+    for needed in (shop, folder / "tmp"):
+        needed.mkdir()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "HOME": str(folder),
+        "TMPDIR": str(folder / "tmp"),
+        "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
+    }
+    laboratory = Laboratory(
+        runner=Runner(folder / "stderr", environment),
+        disks=Disks(folder / "images", mount_point, _DISK_SIZE),
+        shop=shop,
+        cache=cache,
+        subject=Holdall(shop, holdall),
+        peers=contend(shop),
+        runs=runs,
+        patience=patience,
+        peers_only=peers_only,
+    )
+    if missing := missing_packages(laboratory.contenders):
+        raise BenchmarkError(f"programs are missing: apt install {' '.join(missing)}")
+    return laboratory
 
 
 def last_change(root: Path, *, still: float = 0.3, interval: float = 0.005) -> float:

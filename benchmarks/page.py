@@ -1,9 +1,11 @@
-"""The page docs/benchmarks.md: the circumstances, how it is measured, and the one table."""
+"""The page docs/benchmarks.md: the circumstances, how it is measured, and the tables."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.results import Report, load
+from benchmarks import increment_page, sizes
+from benchmarks.results import INCREMENT, Report, load
 from benchmarks.table import markdown
 
 PARTS = ("install", "update", "remove", "verify", "start-up", "build", "sharing")
@@ -29,29 +31,58 @@ same round; *ratio to* names the baseline. Network forms lie on tmpfs. The basel
 """
 
 
-def render(reports: Sequence[Report]) -> str:
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """All that was measured: reports, and what the peers' updates take."""
+
+    reports: tuple[Report, ...]
+    sizes: sizes.Kept
+
+    @property
+    def job(self) -> tuple[Report, ...]:
+        return tuple(report for report in self.reports if report.part != INCREMENT)
+
+    @property
+    def increments(self) -> tuple[Report, ...]:
+        return tuple(report for report in self.reports if report.part == INCREMENT)
+
+
+def render(figures: Figures) -> str:
     """Return the whole page."""
     lines = [
         "# Benchmarks",
         "",
         "Made by `python -m benchmarks main-job --write docs/benchmarks.md`; do not edit.",
         "",
-        *_facts(reports),
+        *_facts(figures.reports),
         "",
         _METHOD,
-        markdown(reports),
+        markdown(figures.job),
         "",
-        *_summary(reports),
+        *increment_page.section(figures.increments, figures.sizes),
+        *_summary(figures.reports),
         "",
-        *_moments(reports),
+        *_moments(figures.reports),
     ]
     return "\n".join(lines) + "\n"
 
 
-def kept(folder: Path) -> tuple[Report, ...]:
-    """Return every kept report, in the order of the page."""
+def tables(figures: Figures) -> str:
+    """Return the tables alone."""
+    found = [markdown(figures.job)] if figures.job else []
+    if figures.increments or figures.sizes:
+        found.append(increment_page.tables(figures.increments, figures.sizes))
+    return "\n\n".join(found)
+
+
+def kept(folder: Path) -> Figures:
+    """Return all that is kept, the reports in the order of the page."""
+
+    def place(report: Report) -> tuple[int, str]:
+        return (*PARTS, INCREMENT).index(report.part), report.dataset
+
     reports = [load(path) for path in sorted(folder.glob("*.json"))]
-    return tuple(sorted(reports, key=lambda report: (PARTS.index(report.part), report.dataset)))
+    return Figures(tuple(sorted(reports, key=place)), sizes.load(folder))
 
 
 def _facts(reports: Sequence[Report]) -> list[str]:

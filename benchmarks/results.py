@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.measure import paired_ratio
 
 SUBJECT = "holdall"
+INCREMENT = "increment"
 COLUMNS = ("tar", "plain", SUBJECT, "ostree", "flatpak", "casync")
 
 
@@ -17,6 +18,8 @@ class Unit(Enum):
     SECONDS = "s"
     MILLISECONDS = "ms"
     MEGABYTES = "MB"
+    BYTES = "bytes"
+    SPEED = "MB/s"
 
 
 class Of(Enum):
@@ -28,10 +31,11 @@ class Of(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The most that the subject's ratio, or its value in the row's unit, may be."""
+    """The most that the subject's ratio, or its value in the row's unit, may be; or the least."""
 
     limit: float
     of: Of = Of.RATIO
+    least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,10 @@ class Row:
         if self.target is None or cell is None:
             return None
         figure = cell.ratio if self.target.of is Of.RATIO else cell.value
-        return None if figure is None else figure <= self.target.limit
+        if figure is None:
+            return None
+        limit = self.target.limit
+        return figure >= limit if self.target.least else figure <= limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +140,9 @@ def load(path: Path) -> Report:
 
 
 def _target(kept: Mapping[str, float | str] | None) -> Target | None:
-    return Target(float(kept["limit"]), Of(kept["of"])) if kept else None
+    if not kept:
+        return None
+    return Target(float(kept["limit"]), Of(kept["of"]), least=bool(kept.get("least")))
 
 
 def _plain(value: object) -> object:

@@ -35,16 +35,25 @@ class Holdall:
             'kind = "app"\nruntime = "host"\ncommand = "true"\n'
         )
         (release.source / "holdall.toml").write_text(manifest)
-        return self.command(self._key_store, "build", release.source, "-o", self.published(release))
+        return self.command(self.key_store, "build", release.source, "-o", self.published(release))
 
     def published(self, release: Release) -> Path:
         return self.shop / f"{release.name}.holdall"
+
+    def increment(self, old: Release, new: Release) -> Path:
+        """Return the file that brings a store with the old release to the new one."""
+        return self.shop / f"{new.name}-from-{old.version}.holdall"
+
+    def build_increment(self, old: Release, new: Release) -> Command:
+        """Make the increment of two releases that are published."""
+        made, against = self.increment(old, new), ("--against", self.published(old))
+        return self.command(self.key_store, "build", self.published(new), "-o", made, *against)
 
     def plan(self, verb: Verb, release: Release, root: Path) -> Job:
         store = self.store(root)
         match verb:
             case Verb.PREPARE:
-                copy = Command.of("cp", "-a", self._key_store, store)
+                copy = Command.of("cp", "-a", self.key_store, store)
                 return (Command.of("mkdir", "-p", root), *self._key(), copy)
             case Verb.OFFER:
                 return ()
@@ -80,9 +89,9 @@ class Holdall:
         return {"PYTHONPATH": os.pathsep.join(filter(None, (str(_CHECKOUT / "src"), known)))}
 
     @property
-    def _key_store(self) -> Path:
+    def key_store(self) -> Path:
         return self.shop / "key-store"
 
     def _key(self) -> Job:
-        generate = self.command(self._key_store, "key", "generate")
-        return () if self._key_store.exists() else (generate,)
+        generate = self.command(self.key_store, "key", "generate")
+        return () if self.key_store.exists() else (generate,)

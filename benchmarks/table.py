@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks.results import COLUMNS, SUBJECT, Cell, Of, Report, Row, Target, Unit
+from benchmarks.results import COLUMNS, SUBJECT, Of, Report, Row, Target, Unit
 
 _HEADINGS = ("measure", "data", *COLUMNS, "ratio to", "target", "verdict")
-_UNNUMBERED = 3
+_TEXTS = (0, 1, len(_HEADINGS) - 3, len(_HEADINGS) - 2, len(_HEADINGS) - 1)
 
 
 def markdown(reports: Iterable[Report]) -> str:
     """Return the table in Markdown, aligned for reading as text, too."""
     lines = [_line(row) for report in reports for row in report.rows]
-    return _aligned([_HEADINGS, *lines])
+    return aligned([_HEADINGS, *lines], _TEXTS)
 
 
 def verdict(row: Row) -> str:
@@ -36,7 +36,7 @@ def _line(row: Row) -> tuple[str, ...]:
         row.dataset,
         *cells,
         baseline,
-        _limit(row.target, row.unit),
+        limit(row.target, row.unit),
         verdict(row),
     )
 
@@ -46,37 +46,51 @@ def _cell(row: Row, name: str) -> str:
     if cell is None:
         return "-"
     note = (row.notes or {}).get(name)
-    words = [_number(cell, row.unit), *([f"({cell.ratio:.2f}x)"] if cell.ratio is not None else [])]
+    words = [
+        number(cell.value, row.unit),
+        *([f"({cell.ratio:.2f}x)"] if cell.ratio is not None else []),
+    ]
     text = " ".join([*words, *([note] if note else [])])
     return f"**{text}**" if name == SUBJECT else text
 
 
-def _number(cell: Cell, unit: Unit) -> str:
+def number(value: float, unit: Unit) -> str:
+    """Write a figure with its unit."""
     match unit:
         case Unit.SECONDS:
-            return f"{cell.value:.2f} s"
+            return f"{value:.2f} s"
         case Unit.MILLISECONDS:
-            return f"{cell.value:.1f} ms"
+            return f"{value:.1f} ms"
         case Unit.MEGABYTES:
-            return f"{cell.value:,.1f} MB"
+            return f"{value:,.1f} MB"
+        case Unit.BYTES:
+            return f"{value:,.0f}"
+        case Unit.SPEED:
+            return f"{value:,.1f} MB/s"
 
 
-def _limit(target: Target | None, unit: Unit) -> str:
+def limit(target: Target | None, unit: Unit) -> str:
+    """Write what a row is measured against."""
     if target is None:
         return ""
-    return f"≤ {target.limit:g}x" if target.of is Of.RATIO else f"≤ {target.limit:g} {unit.value}"
+    sign = "≥" if target.least else "≤"
+    if target.of is Of.RATIO:
+        return f"{sign} {target.limit:g}x"
+    if unit is Unit.BYTES:
+        return f"{sign} {target.limit:,.0f}"
+    return f"{sign} {target.limit:g} {unit.value}"
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
+def aligned(lines: Sequence[Sequence[str]], texts: Sequence[int]) -> str:
+    """Return lines of cells, the first of them headings; columns not named as texts are numbers."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    numbered = len(lines[0]) - _UNNUMBERED
     rule = [
-        "-" * (width - 1) + ":" if 2 <= place < numbered else "-" * width
+        "-" * width if place in texts else "-" * (width - 1) + ":"
         for place, width in enumerate(widths)
     ]
     padded = [
         [
-            text.rjust(width) if 2 <= place < numbered else text.ljust(width)
+            text.ljust(width) if place in texts else text.rjust(width)
             for place, (text, width) in enumerate(zip(line, widths, strict=True))
         ]
         for line in lines
