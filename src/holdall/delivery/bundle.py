@@ -11,7 +11,14 @@ from typing import BinaryIO, NamedTuple
 
 from holdall.delivery import layout
 from holdall.delivery.index import Frame, Group, Index, Place, groups, parse
-from holdall.delivery.layout import HEAD_SIZE, SECTION_HEADER, Head, parse_head, section_body
+from holdall.delivery.layout import (
+    HEAD_SIZE,
+    SECTION_HEADER,
+    Head,
+    parse_head,
+    section_body,
+    section_length,
+)
 from holdall.delivery.zstandard import decompress, decompress_pieces
 from holdall.errors import CorruptError
 from holdall.model import tree as trees
@@ -32,6 +39,19 @@ class Preamble(NamedTuple):
     envelope: bytes
     tree: bytes
     index: bytes  # type: ignore[assignment]  # hides a method of tuples
+    statement: bytes = b""
+
+    @property
+    def first(self) -> int:
+        """Where the first frame or unit begins."""
+        if not self.head.is_increment:
+            return self.head.first_frame
+        return self.head.first_frame + SECTION_HEADER + len(self.statement)
+
+    @property
+    def size(self) -> int:
+        """How long the whole file is."""
+        return self.first + self.head.content
 
 
 class Opened(NamedTuple):
@@ -43,13 +63,18 @@ class Opened(NamedTuple):
 
 def read_preamble(stream: BinaryIO) -> Preamble:
     """Read a bundle up to its first frame; raises CorruptError when it is none or is cut short."""
-    head = parse_head(_exactly(stream, HEAD_SIZE))
+    head = parse_head(exactly(stream, HEAD_SIZE))
     lengths = (head.envelope, head.tree, head.index)
-    bodies = [
-        section_body(number, length, _exactly(stream, SECTION_HEADER + length))
+    envelope, tree, index = (
+        section_body(number, length, exactly(stream, SECTION_HEADER + length))
         for number, length in enumerate(lengths, start=1)
-    ]
-    return Preamble(head, *bodies)
+    )
+    return Preamble(head, envelope, tree, index, _statement(stream) if head.is_increment else b"")
+
+
+def _statement(stream: BinaryIO) -> bytes:
+    length = section_length(4, header := exactly(stream, SECTION_HEADER), layout.MAX_ENVELOPE)
+    return section_body(4, length, header + exactly(stream, length))
 
 
 def open_preamble(
@@ -148,7 +173,7 @@ class BundleSource:
         parts = {self._parts[batch.number].group: batch.number for batch in batches}
         for number, group in enumerate(self._groups):
             for frame in group.frames:
-                stored = _exactly(self._stream, frame.stored)
+                stored = exactly(self._stream, frame.stored)
                 _check_frame(frame, stored)
                 os.lseek(self._fd, self._first + frame.offset, os.SEEK_SET)
                 write_all(self._fd, stored)
@@ -239,7 +264,8 @@ def _check_frame(frame: Frame, stored: bytes) -> None:
         )
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytes:
+def exactly(stream: BinaryIO, size: int) -> bytes:
+    """The next `size` bytes; raises CorruptError where there are fewer."""
     pieces, missing = [], size
     while missing:
         piece = stream.read(min(missing, 2**20))

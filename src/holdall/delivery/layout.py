@@ -1,6 +1,6 @@
 """Where things stand in a bundle file: skippable zstd frames before ordinary ones.
 
-Format: docs/reference/formats/bundle.md. Skippable frames: RFC 8878, section 3.1.2.
+Formats: docs/reference/formats/bundle.md and increment.md. Skippable frames: RFC 8878, 3.1.2.
 """
 
 import struct
@@ -15,7 +15,8 @@ MAGIC = b"HOLDALL\0"
 MAX_INDEX = 64 * 2**20
 MAX_TREE = tree.MAX_BYTES
 MAX_ENVELOPE = envelope.MAX_BYTES
-SKIPPABLE = 0x184D2A50  # the head; +1 envelope, +2 tree, +3 index
+SKIPPABLE = 0x184D2A50  # the head; +1 envelope, +2 tree, +3 index, +4 an increment's statement
+INCREMENT = 1  # incompatible flag: a statement follows the index, and units instead of frames
 
 _FRAME = struct.Struct("<II")
 _HEAD = struct.Struct("<8sIIIIIIIQ")
@@ -39,13 +40,18 @@ class Head(NamedTuple):
     incompatible: int = 0
 
     @property
+    def is_increment(self) -> bool:
+        """Whether what follows the sections are the statement and the units of an increment."""
+        return bool(self.incompatible & INCREMENT)
+
+    @property
     def first_frame(self) -> int:
-        """Where the ordinary frames begin."""
+        """Where the ordinary frames begin; in an increment, the statement."""
         return HEAD_SIZE + 3 * _FRAME.size + self.envelope + self.tree + self.index
 
     @property
     def size(self) -> int:
-        """How long the whole file is."""
+        """How long the whole file is; of an increment, without its statement."""
         return self.first_frame + self.content
 
 
@@ -86,7 +92,7 @@ def parse_head(data: bytes) -> Head:
         index_size,
         content,
     ) = _HEAD.unpack_from(data, 8)
-    if version != FORMAT or incompatible:
+    if version != FORMAT or incompatible & ~INCREMENT:
         raise CorruptError(
             f"The bundle has format {version} with flags {incompatible:#x}, newer than this "
             "holdall reads."
@@ -104,6 +110,14 @@ def parse_head(data: bytes) -> Head:
 def section(number: int, data: bytes) -> bytes:
     """A skippable frame: 1 envelope, 2 tree, 3 index."""
     return _FRAME.pack(SKIPPABLE + number, len(data)) + data
+
+
+def section_length(number: int, header: bytes, limit: int) -> int:
+    """The length a skippable frame's header says; raises CorruptError over `limit`."""
+    magic, length = _FRAME.unpack(header)
+    if magic != SKIPPABLE + number or length > limit:
+        raise CorruptError("The bundle is cut short or its sections do not fit its head.")
+    return int(length)
 
 
 def section_body(number: int, length: int, data: bytes) -> bytes:

@@ -5,8 +5,8 @@ Same input, same bytes: no clock, no owner, no order of a file system.
 
 import os
 import platform
-import shutil
 import tempfile
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import BinaryIO, NamedTuple
@@ -81,10 +81,7 @@ def build(
     the one that was there.
     """
     with plain_errors(f"{folder} cannot be built"):
-        manifest = read_source(folder)
-        report(Event(f"Reading {folder}"))
-        scanned = scan(f"{folder}/files")
-        manifest = _complete(manifest, scanned, options)
+        manifest, scanned = read_folder(folder, options, report)
         return _write(
             manifest, scanned, os.path.abspath(out), keys=keys, options=options, report=report
         )
@@ -93,9 +90,7 @@ def build(
 def plan(folder: str, options: BuildOptions = DEFAULT) -> BuildPlan:
     """Read `folder` and say what `build` would pack; writes nothing."""
     with plain_errors(f"{folder} cannot be built"):
-        manifest = read_source(folder)
-        scanned = scan(f"{folder}/files")
-        manifest = _complete(manifest, scanned, options)
+        manifest, scanned = read_folder(folder, options, silent)
         tree = scanned.tree
         return BuildPlan(
             manifest.ref, manifest.version, len(tree.files), tree.size, packing.stream_size(tree)
@@ -134,6 +129,73 @@ def _complete(manifest: Manifest, scanned: Scan, options: BuildOptions) -> Manif
     return manifest
 
 
+class Package(NamedTuple):
+    """A release and the sections of its full bundle; `index` is the index's own bytes."""
+
+    release: Release
+    payload: bytes
+    envelope: bytes
+    tree: bytes
+    index_section: bytes
+    index: bytes  # type: ignore[assignment]  # hides a method of tuples
+    stored: int
+
+
+def read_folder(folder: str, options: BuildOptions, report: Report) -> tuple[Manifest, Scan]:
+    """A source folder's manifest, completed, and its files."""
+    manifest = read_source(folder)
+    report(Event(f"Reading {folder}"))
+    scanned = scan(f"{folder}/files")
+    return _complete(manifest, scanned, options), scanned
+
+
+def package(
+    manifest: Manifest,
+    scanned: Scan,
+    frames: BinaryIO,
+    *,
+    keys: tuple[SigningKey, ...],
+    options: BuildOptions,
+    report: Report,
+) -> Package:
+    """Pack the files into `frames`, and sign what that makes."""
+    tree = scanned.tree
+    step = f"Packing {manifest.id} {manifest.version}"
+    packed = packing.pack(
+        tree,
+        scanned.read,
+        frames,
+        frame_size=options.frame_size,
+        level=options.level,
+        workers=processors(),
+        report=counting(step, packing.stream_size(tree), report),
+    )
+    tree_bytes = trees.encode(tree)
+    tree_section = sized(tree_bytes, compress(tree_bytes, packing.LEVEL))
+    index_section = sized(packed.index, compress(packed.index, packing.LEVEL))
+    names = Packing(tree=sha256(tree_section).hexdigest(), index=sha256(index_section).hexdigest())
+    release = _release(manifest, tree, tree_bytes, names, options)
+    payload = releases.encode(release)
+    releases.parse(payload)
+    envelope = sign(payload, keys)
+    return Package(
+        release, payload, envelope, tree_section, index_section, packed.index, packed.stored
+    )
+
+
+def counting(step: str, total: int, report: Report) -> Callable[[int], None]:
+    """Tells of a step's progress whenever some more bytes of it are done."""
+    done = 0
+    report(Event(step, 0, total))
+
+    def told(size: int) -> None:
+        nonlocal done
+        done += size
+        report(Event(step, done, total))
+
+    return told
+
+
 def _write(
     manifest: Manifest,
     scanned: Scan,
@@ -143,50 +205,24 @@ def _write(
     options: BuildOptions,
     report: Report,
 ) -> Built:
-    tree = scanned.tree
     with tempfile.TemporaryFile(dir=os.path.dirname(out)) as frames:
-        done, total = 0, packing.stream_size(tree)
-        report(Event(f"Packing {manifest.id} {manifest.version}", 0, total))
-
-        def told(raw: int) -> None:
-            nonlocal done
-            done += raw
-            report(Event(f"Packing {manifest.id} {manifest.version}", done, total))
-
-        packed = packing.pack(
-            tree,
-            scanned.read,
-            frames,
-            frame_size=options.frame_size,
-            level=options.level,
-            workers=processors(),
-            report=told,
-        )
-        tree_bytes = trees.encode(tree)
-        tree_section = sized(tree_bytes, compress(tree_bytes, packing.LEVEL))
-        index_section = sized(packed.index, compress(packed.index, packing.LEVEL))
-        names = Packing(
-            tree=sha256(tree_section).hexdigest(), index=sha256(index_section).hexdigest()
-        )
-        release = _release(manifest, tree, tree_bytes, names, options)
-        payload = releases.encode(release)
-        releases.parse(payload)
-        envelope = sign(payload, keys)
-        head = Head(len(envelope), len(tree_section), len(index_section), packed.stored)
-        _put(out, head, (envelope, tree_section, index_section), frames)
+        made = package(manifest, scanned, frames, keys=keys, options=options, report=report)
+        sections = (made.envelope, made.tree, made.index_section)
+        head = Head(len(made.envelope), len(made.tree), len(made.index_section), made.stored)
+        frames.seek(0)
+        put(out, head, sections, iter(lambda: frames.read(2**20), b""))
     signers = tuple(key.public.fingerprint for key in keys)
-    return Built(out, release, sha256(payload).hexdigest(), head.size, signers)
+    return Built(out, made.release, sha256(made.payload).hexdigest(), head.size, signers)
 
 
-def _put(out: str, head: Head, sections: tuple[bytes, ...], frames: BinaryIO) -> None:
-    """Write the bundle beside `out` and rename it there."""
+def put(out: str, head: Head, sections: tuple[bytes, ...], content: Iterable[bytes]) -> None:
+    """Write a bundle beside `out` and rename it there."""
     beside = f"{out}.{os.getpid()}.tmp"
     try:
         with open(beside, "xb") as file:
             file.write(encode_head(head))
             file.writelines(section(number, data) for number, data in enumerate(sections, start=1))
-            frames.seek(0)
-            shutil.copyfileobj(frames, file, 2**20)
+            file.writelines(content)
         os.rename(beside, out)
     finally:
         if os.path.lexists(beside):

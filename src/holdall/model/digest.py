@@ -89,6 +89,16 @@ class Hasher:
         return _finish(_root(leaves) if leaves else bytes(SIZE), self._size)
 
 
+def leaf_hashes(data: bytes | memoryview) -> bytes:
+    """The hashes of the blocks of a slice that begins at a multiple of `BLOCK`, 32 bytes each."""
+    return _leaves(memoryview(data))
+
+
+def digest_of_leaves(leaves: bytes, size: int) -> bytes:
+    """The raw digest of a content of `size` bytes from the hashes of all its blocks."""
+    return _finish(_root(leaves) if leaves else bytes(SIZE), size)
+
+
 def _leaves(view: memoryview) -> bytes:
     whole = len(view) - len(view) % BLOCK
     hashes = [sha256(view[at : at + BLOCK]).digest() for at in range(0, whole, BLOCK)]

@@ -164,6 +164,52 @@ def parse(data: bytes, *, parsed_before: bool = False) -> Tree:
     return tree
 
 
+class Bones(NamedTuple):
+    """A tree without its digests: its bytes, and the lengths of its contents by number."""
+
+    data: bytes
+    sizes: tuple[int, ...]
+
+
+class _Frame(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    paths: Annotated[list[str], _FEW]
+    kinds: bytes
+    reuse: Annotated[list[int], _FEW]
+    sizes: Annotated[list[int], _FEW]
+    targets: Annotated[list[str], _FEW]
+
+
+def strip(data: bytes) -> Bones:
+    """The skeleton of a tree's bytes, which have been parsed before."""
+    wire = msgspec.msgpack.decode(data, type=_Wire)
+    bones = _Frame(wire.paths, wire.kinds, wire.reuse, wire.sizes, wire.targets)
+    return Bones(msgspec.msgpack.encode(bones), tuple(wire.sizes))
+
+
+def parse_skeleton(data: bytes) -> tuple[Bones, Tree]:
+    """Read a skeleton's bytes; in the tree that comes with it, digests are content numbers.
+
+    Raises CorruptError at the first rule of trees that is broken.
+    """
+    try:
+        bones = msgspec.msgpack.decode(data, type=_Frame)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptError(f"The tree cannot be read: {error}.") from error
+    numbers = b"".join(number.to_bytes(SIZE, "big") for number in range(len(bones.sizes)))
+    return Bones(data, tuple(bones.sizes)), parse(_dressed(bones, numbers))
+
+
+def dress(skeleton: Bones, digests: Iterable[bytes]) -> bytes:
+    """The bytes of the tree that a skeleton and the digests of its contents, by number, make."""
+    bones = msgspec.msgpack.decode(skeleton.data, type=_Frame)
+    return _dressed(bones, b"".join(digests))
+
+
+def _dressed(bones: _Frame, digests: bytes) -> bytes:
+    wire = _Wire(FORMAT, bones.paths, bones.kinds, bones.reuse, bones.sizes, digests, bones.targets)
+    return msgspec.msgpack.encode(wire)
+
+
 def tree_digest(data: bytes) -> Digest:
     """The digest a release names a tree by: that of its encoded bytes."""
     return Digest(digest_of(data))

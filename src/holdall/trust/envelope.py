@@ -1,4 +1,4 @@
-"""DSSE envelopes over a release.
+"""DSSE envelopes over a release, or over what is said of an increment.
 
 Reference: https://github.com/secure-systems-lab/dsse, protocol and envelope, version 1.
 
@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 from holdall.errors import CorruptError
 from holdall.model import release as releases
+from holdall.model import statement as statements
 from holdall.model.release import PAYLOAD_TYPE, Release
+from holdall.model.statement import Statement
 from holdall.trust.keys import PublicKey, SigningKey, public_from_dict
 
 MAX_BYTES = 4 * 2**20
@@ -31,12 +33,19 @@ class Signed(NamedTuple):
     signers: tuple[PublicKey, ...]
 
 
-def sign(payload: bytes, keys: tuple[SigningKey, ...]) -> bytes:
-    """The envelope's bytes over a release's bytes; with no key, an unsigned one."""
-    signed = pre_authentication(PAYLOAD_TYPE, payload)
+class SignedStatement(NamedTuple):
+    """What is said of an increment, and the keys whose signatures over it are right."""
+
+    statement: Statement
+    signers: tuple[PublicKey, ...]
+
+
+def sign(payload: bytes, keys: tuple[SigningKey, ...], *, kind: str = PAYLOAD_TYPE) -> bytes:
+    """The envelope's bytes over a payload of one kind; with no key, an unsigned one."""
+    signed = pre_authentication(kind, payload)
     table = {
         "payload": _encode(payload),
-        "payloadType": PAYLOAD_TYPE,
+        "payloadType": kind,
         "signatures": [
             {"keyid": key.public.fingerprint, "sig": _encode(key.sign(signed))} for key in keys
         ],
@@ -50,6 +59,17 @@ def open_envelope(data: bytes) -> Signed:
 
     Raises CorruptError at the first thing wrong.
     """
+    payload, signers = _opened(data, PAYLOAD_TYPE, "release")
+    return Signed(releases.parse(payload), payload, signers)
+
+
+def open_statement(data: bytes) -> SignedStatement:
+    """The same for an increment's statement."""
+    payload, signers = _opened(data, statements.PAYLOAD_TYPE, "increment's statement")
+    return SignedStatement(statements.parse(payload), signers)
+
+
+def _opened(data: bytes, kind: str, what: str) -> tuple[bytes, tuple[PublicKey, ...]]:
     if len(data) > MAX_BYTES:
         raise CorruptError(
             f"The envelope is {len(data)} bytes long; more than {MAX_BYTES} is refused."
@@ -65,9 +85,9 @@ def open_envelope(data: bytes) -> Signed:
         keys = [public_from_dict(key) for key in table["keys"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptError("The envelope is not a DSSE envelope that holdall can read.") from error
-    if table["payloadType"] != PAYLOAD_TYPE:
-        raise CorruptError(f"The envelope holds {table['payloadType']!a}, not a holdall release.")
-    return Signed(releases.parse(payload), payload, _signers(payload, signatures, keys))
+    if table["payloadType"] != kind:
+        raise CorruptError(f"The envelope holds {table['payloadType']!a}, not a holdall {what}.")
+    return payload, _signers(pre_authentication(kind, payload), signatures, keys)
 
 
 def pre_authentication(payload_type: str, payload: bytes) -> bytes:
@@ -77,7 +97,7 @@ def pre_authentication(payload_type: str, payload: bytes) -> bytes:
 
 
 def _signers(
-    payload: bytes, signatures: list[tuple[str, bytes]], keys: list[PublicKey]
+    signed: bytes, signatures: list[tuple[str, bytes]], keys: list[PublicKey]
 ) -> tuple[PublicKey, ...]:
     by_fingerprint = {key.fingerprint: key for key in keys}
     named = [fingerprint for fingerprint, _ in signatures]
@@ -87,7 +107,6 @@ def _signers(
         or len(keys) != len(named)
     ):
         raise CorruptError("The envelope's signatures and keys do not belong together.")
-    signed = pre_authentication(PAYLOAD_TYPE, payload)
     for fingerprint, signature in signatures:
         if not by_fingerprint[fingerprint].verifies(signature, signed):
             raise CorruptError(f"The signature by key {fingerprint[:16]}… is wrong.")

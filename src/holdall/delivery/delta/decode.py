@@ -1,0 +1,138 @@
+"""Decoding one unit: its prefix out of base contents, then its stored bytes over that."""
+
+import mmap
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from holdall.delivery.delta.addition import decode_addition
+from holdall.delivery.delta.elf import Bytes
+from holdall.delivery.delta.prefixed import decode_lzma2, decode_zstd
+from holdall.delivery.delta.rebase import Image, read_image
+from holdall.delivery.delta.shifts import ShiftMap
+from holdall.delivery.delta.tokens import blank
+from holdall.delivery.delta.wire import MAX_PREFIX, Kind, Part, Transform, Unit
+from holdall.errors import CorruptError
+from holdall.model.digest import digest_of
+
+_NOTHING = np.empty(0, np.uint8)
+
+
+class Wanted(NamedTuple):
+    """The parts of a unit's prefix, each with the digest of its content and its place there."""
+
+    parts: tuple[tuple[Part, bytes, int, int], ...]
+
+    @classmethod
+    def of(
+        cls, unit: Unit, numbers: tuple[int, ...], contents: list[tuple[bytes, int]]
+    ) -> "Wanted":
+        """`numbers` are the base's content numbers; raises CorruptError where that cannot be."""
+        parts, total = [], 0
+        for part, number in zip(unit.parts, numbers, strict=True):
+            if number >= len(contents):
+                raise CorruptError("The increment builds on a content that its base does not have.")
+            digest, size = contents[number]
+            length = size if part.length == -1 else part.length
+            total += length
+            if part.offset + length > size or total > MAX_PREFIX:
+                raise CorruptError("The increment builds on more than its base has.")
+            parts.append((part, digest, part.offset, length))
+        return cls(tuple(parts))
+
+    @property
+    def bases(self) -> set[bytes]:
+        """The digests of the contents it builds on."""
+        return {digest for _, digest, _, _ in self.parts}
+
+
+class Bases:
+    """Base contents as read-only memory, each checked once; and the image read last."""
+
+    def __init__(self, find: Callable[[bytes], str | None]) -> None:
+        self._find = find
+        self._checked: set[bytes] = set()
+        self._image: tuple[bytes, Image | None] = (b"", None)
+
+    def data(self, digest: bytes) -> Bytes | None:
+        """A content's bytes; None when nobody has it, or what there is is something else."""
+        data = _mapped(self._find(digest))
+        if data is None or digest in self._checked:
+            return data
+        if digest_of(data.data) != digest:
+            return None
+        self._checked.add(digest)
+        return data
+
+    def image(self, digest: bytes, data: Bytes) -> Image:
+        """A content as an ELF image; raises CorruptError when it is none."""
+        if self._image[0] != digest:
+            self._image = digest, read_image(data)
+        image = self._image[1]
+        if image is None:
+            raise CorruptError("The increment takes a file for a program that is none.")
+        return image
+
+
+class Decoder:
+    """Decodes units; keeps the address tables of one image between them."""
+
+    def __init__(self, maps: list[ShiftMap], bases: Bases) -> None:
+        self._maps = maps
+        self._bases = bases
+
+    def decode(self, unit: Unit, stored: bytes, wanted: Wanted) -> bytes | None:
+        """A unit's result; None when a content it builds on is not there, or not what it was."""
+        prefix: list[bytes | memoryview] = []
+        for part, digest, offset, length in wanted.parts:
+            data = self._bases.data(digest)
+            if data is None:
+                return None
+            prefix.append(self.transformed(part, digest, data, offset, length))
+        match unit.kind:
+            case Kind.ZSTD:
+                return decode_zstd(stored, unit.raw, prefix)
+            case Kind.LZMA2:
+                return decode_lzma2(stored, unit.raw, prefix)
+            case Kind.ADDITION:
+                joined = prefix[0] if len(prefix) == 1 else b"".join(prefix)
+                return decode_addition(stored, unit.raw, joined)
+            case _:
+                raise CorruptError(f"The increment has a unit of unknown kind {unit.kind}.")
+
+    def transformed(
+        self, part: Part, digest: bytes, data: Bytes, offset: int, length: int
+    ) -> bytes | memoryview:
+        """A part of a prefix."""
+        piece = data[offset : offset + length]
+        match part.transform:
+            case Transform.RAW:
+                return piece.data
+            case Transform.TOKENS:
+                return blank(piece.tobytes(), part.blanks)
+            case Transform.X86_64 | Transform.AARCH64:
+                if not 0 <= part.map < len(self._maps):
+                    raise CorruptError("The increment names a map that it does not have.")
+                image = self._bases.image(digest, data)
+                return image.rebased(self._maps[part.map], offset, offset + length).data
+            case _:
+                raise CorruptError(f"The increment has unknown transform {part.transform}.")
+
+
+def _mapped(path: str | None) -> Bytes | None:
+    if path is None:
+        return None
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        if os.fstat(fd).st_size == 0:
+            return _NOTHING
+        return np.frombuffer(mmap.mmap(fd, 0, prot=mmap.PROT_READ), np.uint8)
+    except (OSError, ValueError):
+        return None
+    finally:
+        os.close(fd)

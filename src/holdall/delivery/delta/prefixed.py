@@ -1,0 +1,71 @@
+"""Decoding with a prefix: raw LZMA2 streams, and zstd frames.
+
+Format: docs/reference/formats/increment.md, "LZMA2 with a prefix".
+"""
+
+import lzma
+import sys
+from collections.abc import Iterable, Sequence
+
+from holdall.errors import CorruptError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_CHUNK = 2**16
+_SMALLEST_DICTIONARY = 4096
+_MAX_WINDOW = 27
+
+Prefix = Sequence[bytes | memoryview]
+
+
+def decode_lzma2(data: bytes | memoryview, size: int, prefix: Prefix = ()) -> bytes:
+    """The `size` bytes of an LZMA2 stream made with a prefix, which comes in parts.
+
+    Raises CorruptError for anything else. Memory: prefix and result once more.
+    """
+    room = max(_SMALLEST_DICTIONARY, size + sum(map(len, prefix)))
+    decoder = lzma.LZMADecompressor(
+        lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": room}]
+    )
+    try:
+        for chunk in _as_chunks(prefix):
+            decoder.decompress(chunk)
+        result = decoder.decompress(data, max_length=size)
+        if len(result) == size and not decoder.eof:
+            result += decoder.decompress(b"", max_length=1)
+    except (lzma.LZMAError, EOFError) as error:
+        raise CorruptError("A part of the increment cannot be decoded.") from error
+    if len(result) != size or not decoder.eof or decoder.unused_data:
+        raise CorruptError("A part of the increment does not hold as many bytes as promised.")
+    return result
+
+
+def _as_chunks(prefix: Prefix) -> Iterable[bytes]:
+    """The prefix as uncompressed LZMA2 chunks; the first resets the dictionary."""
+    control = 1
+    for part in prefix:
+        view = memoryview(part)
+        for at in range(0, len(view), _CHUNK):
+            piece = view[at : at + _CHUNK]
+            yield b"".join((bytes((control,)), (len(piece) - 1).to_bytes(2, "big"), piece))
+            control = 2
+
+
+def decode_zstd(data: bytes | memoryview, size: int, prefix: Prefix = ()) -> bytes:
+    """The `size` bytes of a zstd frame made with a prefix; raises CorruptError."""
+    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _MAX_WINDOW}
+    joined = b"".join(prefix)
+    dictionary = zstd.ZstdDict(joined, is_raw=True).as_prefix if joined else None
+    decoder = zstd.ZstdDecompressor(zstd_dict=dictionary, options=options)
+    try:
+        result = decoder.decompress(data, max_length=size + 1)
+        if len(result) == size and not decoder.eof:
+            result += decoder.decompress(b"", max_length=1)
+    except (zstd.ZstdError, EOFError) as error:
+        raise CorruptError("A part of the increment cannot be decoded.") from error
+    if len(result) != size or not decoder.eof or decoder.unused_data:
+        raise CorruptError("A part of the increment does not hold as many bytes as promised.")
+    return result

@@ -1,0 +1,166 @@
+"""An old ELF image as if it had been linked at the new addresses.
+
+Idea: docs/explanation/increments.md. Code is read in windows, so any range can be made alone and
+memory does not grow with the image; what a window gives does not depend on the range asked for.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from holdall.delivery.delta import aarch64, x86_64
+from holdall.delivery.delta.columns import Numbers
+from holdall.delivery.delta.datafields import (
+    DataFields,
+    data_fields,
+    is_relative,
+    load_4,
+    load_8,
+    record_blocks,
+)
+from holdall.delivery.delta.elf import AARCH64, X86_64, Bytes, Elf, Section, read_elf
+from holdall.delivery.delta.references import References
+from holdall.delivery.delta.shifts import ShiftMap
+
+WINDOW = 2**20
+_MACHINES: dict[int, ModuleType] = {X86_64: x86_64, AARCH64: aarch64}
+
+
+class Window(NamedTuple):
+    """A stretch of code: file offsets and the section's shift."""
+
+    begin: int
+    end: int
+    shift: int
+
+
+class Image:
+    """An ELF image whose address fields are known."""
+
+    def __init__(self, data: Bytes, elf: Elf) -> None:
+        self.data = data
+        self.elf = elf
+        self._machine = _MACHINES[elf.machine]
+
+    @cached_property
+    def fields(self) -> DataFields:
+        """The address fields in its data."""
+        bases = [np.empty(0, np.int64)]
+        if self.elf.machine == X86_64:
+            bases += [
+                x86_64.lea_targets(self.data, begin, end, shift, self.elf.bounds)
+                for begin, end, shift in self.windows
+            ]
+        return data_fields(self.data, self.elf, np.unique(np.concatenate(bases)))
+
+    @cached_property
+    def windows(self) -> tuple[Window, ...]:
+        """Its code, cut."""
+        return tuple(
+            Window(at, min(at + WINDOW, section.end), section.shift)
+            for section in self.elf.code
+            for at in range(section.offset, section.end, WINDOW)
+        )
+
+    def references(self, window: Window) -> References:
+        """The address fields in one stretch of code."""
+        bounds = self.elf.bounds
+        found: References = self._machine.find(self.data, *window, bounds)
+        if self.elf.is_fixed and self.elf.machine == X86_64:
+            return x86_64.find_absolute(self.data, window.begin, window.end, bounds, found)
+        return found
+
+    def mask(self, out: Bytes, references: References) -> None:
+        """Zero fields in a copy of the whole image."""
+        self._machine.mask(out, 0, references)
+
+    def rebased(self, moved: ShiftMap, low: int, high: int) -> Bytes:
+        """The bytes [low, high) of the file, with every address moved."""
+        out = self.data[low:high].copy()
+        for window in self.windows:
+            if window.begin < high and window.end > low:
+                self._put(out, low, window.begin, self._code(window, moved))
+        self._move_fields(out, low, high, moved)
+        for section in self.fields.records:
+            for offset, rows in record_blocks(self.data, section):
+                if offset < high and offset + 24 * len(rows) > low:
+                    self._put(out, low, offset, self._records(rows, moved))
+        frames = self.fields.frames
+        if frames and frames.offset < high and frames.offset + 8 * frames.count > low:
+            self._put(out, low, frames.offset, self._frame_table(moved))
+        return out
+
+    def _put(self, out: Bytes, low: int, offset: int, made: Bytes) -> None:
+        """Write what was made for file offset `offset` where it lies in the range at `low`."""
+        begin, end = max(offset, low), min(offset + len(made), low + len(out))
+        out[begin - low : end - low] = made[begin - offset : end - offset]
+
+    def _code(self, window: Window, moved: ShiftMap) -> Bytes:
+        found = self.references(window)
+        out = self.data[window.begin : window.end].copy()
+        sources = moved(found.positions + window.shift)
+        self._machine.write(out, window.begin, found, sources, moved(found.targets))
+        return out
+
+    def _move_fields(self, out: Bytes, low: int, high: int, moved: ShiftMap) -> None:
+        fields, data = self.fields, self.data
+        at = _within(fields.based, low, high, 4)
+        base = moved(fields.bases[at])
+        old = fields.bases[at] + load_4(data, fields.based[at])
+        _store(out, fields.based[at] - low, moved(old) - base, 4)
+        at = _within(fields.relative, low, high, 4)
+        position = fields.relative[at]
+        address = position + fields.frame_shift
+        _store(out, position - low, moved(load_4(data, position) + address) - moved(address), 4)
+        at = _within(fields.backward, low, high, 4)
+        position = fields.backward[at]
+        address = position + fields.frame_shift
+        _store(out, position - low, moved(address) - moved(address - load_4(data, position)), 4)
+        at = _within(fields.words, low, high, 8)
+        _store(out, fields.words[at] - low, moved(load_8(data, fields.words[at])), 8)
+
+    def _records(self, rows: Numbers, moved: ShiftMap) -> Bytes:
+        """Relocation records; relative ones ordered by where they apply, in their places."""
+        made = rows.copy()
+        made[:, 0] = moved(made[:, 0])
+        relative = np.flatnonzero(is_relative(made, self.elf.machine))
+        made[relative, 2] = moved(made[relative, 2])
+        chosen = made[relative]
+        made[relative] = chosen[np.argsort(chosen[:, 0], kind="stable")]
+        return np.frombuffer(made.astype("<i8").tobytes(), np.uint8)
+
+    def _frame_table(self, moved: ShiftMap) -> Bytes:
+        """.eh_frame_hdr's pairs, ordered by code."""
+        frames = self.fields.frames
+        if frames is None:
+            return np.empty(0, np.uint8)
+        pairs = moved(frames.pairs(self.data)) - moved(np.array([frames.section.address]))
+        pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
+        return np.frombuffer(pairs.astype("<i4").tobytes(), np.uint8)
+
+
+def read_image(data: Bytes) -> Image | None:
+    """The image in a file's bytes; None where its addresses cannot be moved."""
+    elf = read_elf(data)
+    if elf is None or elf.machine not in _MACHINES:
+        return None
+    return Image(data, elf)
+
+
+def loaded_sections(elf: Elf) -> Iterator[Section]:
+    """The sections with bytes in memory and in the file, in order of their table."""
+    return (section for section in elf.sections if section.is_loaded)
+
+
+def _within(positions: Numbers, low: int, high: int, width: int) -> slice:
+    """Which of the ascending fields lie wholly in [low, high)."""
+    first, last = np.searchsorted(positions, [low, high - width + 1])
+    return slice(int(first), max(int(first), int(last)))
+
+
+def _store(out: Bytes, positions: Numbers, values: Numbers, width: int) -> None:
+    words = np.ndarray((max(len(out) - width + 1, 0),), f"<i{width}", out, strides=(1,))
+    words[positions] = values.astype(f"<i{width}")
