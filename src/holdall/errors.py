@@ -47,6 +47,10 @@ class CorruptError(HoldallError):
     exit_code = 4
 
 
+class CutShortError(CorruptError):
+    """A stream ended before its end; what came of it is kept, and is whole."""
+
+
 class BusyError(HoldallError):
     """Another process is writing to the same store."""
 

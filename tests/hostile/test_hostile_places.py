@@ -14,7 +14,7 @@ from hostility import Victim, call, differences, read_refusal
 from surroundings import HoldallCli, OrdinaryUser
 
 READERS = ["install", "update", "inspect", "repair --from"]
-FOLDERS = ["staging", "trash", "journal", "deployments", "active", "state"]
+FOLDERS = ["staging", "partial", "trash", "journal", "deployments", "active", "state"]
 
 
 @pytest.fixture

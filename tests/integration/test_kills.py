@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -203,14 +202,6 @@ def strays(store: Path) -> list[Path]:
             if not folders and not names and folder in {"active", "run", "deployments"}:
                 found.append(Path(top))
     return [path for path in found if path.parent != store]
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: kills do not care, and syncs cost nothing there."""
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else tmp_path) as folder:
-        yield Path(folder)
 
 
 @contextmanager

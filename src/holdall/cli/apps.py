@@ -6,7 +6,9 @@ from holdall.cli.command import Command
 from holdall.cli.output import Output, asker, size_of
 from holdall.errors import HoldallError, UnsupportedError
 from holdall.journeys.host import Host
-from holdall.journeys.install import InstallPlan, install
+from holdall.journeys.install import install
+from holdall.journeys.planning import InstallPlan
+from holdall.journeys.shipment import by_ref
 from holdall.journeys.switch import rollback
 from holdall.journeys.trusting import TrustChoice
 from holdall.model.ref import RefPattern
@@ -33,11 +35,12 @@ def _install_all(
         raise UnsupportedError(f"This holdall has no form {arguments.form}; it installs as tree.")
     plans: list[InstallPlan] = []
     failures: list[HoldallError] = []
-    for path in arguments.files:
+    groups = by_ref(arguments.files)
+    for group in groups:
         try:
             plans.append(
                 install(
-                    path,
+                    group,
                     host,
                     choice=choice,
                     dry_run=arguments.dry_run,
@@ -46,12 +49,18 @@ def _install_all(
                 )
             )
         except HoldallError as error:
-            if len(arguments.files) == 1:
+            if len(groups) == 1:
                 raise
             out.fail(error)
             failures.append(error)
     value = [
-        {**plan._asdict(), "ref": str(plan.ref), "form": "tree", "dry_run": arguments.dry_run}
+        {
+            **plan._asdict(),
+            "ref": str(plan.ref),
+            "steps": [step._asdict() for step in plan.steps],
+            "form": "tree",
+            "dry_run": arguments.dry_run,
+        }
         for plan in plans
     ]
     out.result(value, [line for plan in plans for line in _told(plan, dry_run=arguments.dry_run)])
@@ -70,12 +79,24 @@ def _told(plan: InstallPlan, *, dry_run: bool) -> list[str]:
         if plan.linked
         else ""
     )
-    return [f"{done} {name}: {plan.files} files, {size_of(plan.produced)} new{shared}."]
+    read = f" (out of {size_of(plan.read)})" if plan.steps or dry_run else ""
+    return [
+        f"{done} {name}: {plan.files} files, {size_of(plan.produced)} new{read}{shared}.",
+        *(
+            f"  {step.before} to {step.version}: {size_of(step.produced)} out of "
+            f"{size_of(step.read)}"
+            for step in plan.steps
+        ),
+    ]
 
 
 def _install_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "files", metavar="FILE", nargs="+", help="a bundle; - reads one from standard input"
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="a full bundle or an increment; several of one app are used together, in any order; "
+        "- reads one from standard input",
     )
     parser.add_argument("--form", metavar="FORM", default="tree", help="how it lies on disk: tree")
     parser.add_argument(

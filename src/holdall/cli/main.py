@@ -30,7 +30,7 @@ class Row(NamedTuple):
 COMMANDS = (
     Row("init", "publishing", "write a source folder to start from"),
     Row("build", "publishing", "make a signed bundle of a source folder"),
-    Row("inspect", "publishing", "show what is in a bundle, and who signed it"),
+    Row("inspect", "inspecting", "show what is in a bundle, and who signed it"),
     Row("import", "importing", "make a source folder from Debian packages or Python wheels"),
     Row("key", "keys", "make, show and exchange signing keys; decide whom to trust"),
     Row("install", "apps", "install a bundle"),

@@ -1,4 +1,4 @@
-"""``init``, ``build``, ``inspect``: the publisher's commands."""
+"""``init``, ``build``: the publisher's commands."""
 
 import argparse
 import os
@@ -149,46 +149,6 @@ def _build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be packed")
 
 
-def _inspect(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    from holdall.journeys.inspect import inspect
-
-    facts = inspect(arguments.file)
-    manifest = facts["manifest"]
-    lines = [
-        f"{facts['ref']} {manifest['version']} ({manifest['kind']})",
-        f"release {facts['release']}",
-        *([f"signed by {key}" for key in facts["signed_by"]] or ["NOT SIGNED"]),
-        f"{facts['files']} files, {size_of(facts['size'])}",
-        f"{size_of(facts['bundle'])} in {facts['frames']} frames",
-        f"runs {_words(manifest.get('command', ''))} on {manifest.get('runtime', 'host')}"
-        if manifest["kind"] == "app"
-        else "a runtime",
-        f"may use: {_permissions(manifest.get('permissions', {}))}",
-    ]
-    lines += [f"{name}: {text}" for name, text in manifest.get("about", {}).items() if text]
-    lines += [f"{name}: {facts[name]}" for name in ("created", "expires") if facts[name]]
-    out.result(facts, lines)
-    return 0
-
-
-def _permissions(permissions: dict[str, object]) -> str:
-    given = []
-    for name, value in permissions.items():
-        if value is True:
-            given.append(name)
-        elif isinstance(value, (list, tuple)) and value:
-            given.append(f"{name} {' '.join(str(item) for item in value)}")
-    return ", ".join(given) or "nothing outside its sandbox"
-
-
-def _words(command: str | list[str]) -> str:
-    return command if isinstance(command, str) else " ".join(command)
-
-
-def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a bundle")
-
-
 def _size(text: str) -> int:
     units = {"": 1, "K": 2**10, "M": 2**20}
     number, unit = text.upper().removesuffix("IB").removesuffix("B"), ""
@@ -226,5 +186,4 @@ def _time(text: str) -> str:
 COMMANDS = {
     "init": Command(_init_arguments, _init),
     "build": Command(_build_arguments, _build),
-    "inspect": Command(_inspect_arguments, _inspect),
 }

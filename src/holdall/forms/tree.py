@@ -7,11 +7,12 @@ is no seed; its content is taken from the source.
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
-from holdall.errors import CorruptError
+from holdall.errors import CorruptError, NotFoundError
 from holdall.model.digest import Hasher, digest_of
 from holdall.model.tree import Directory, File, Symlink, Tree
 from holdall.store.contents import ContentSource, Pieces
@@ -33,16 +34,37 @@ class Seed(NamedTuple):
     complete: int
 
 
+class Objects(NamedTuple):
+    """Contents that were made and checked beforehand.
+
+    Each is a file named by its digest in a folder that only this process writes to, and goes into
+    the tree for good.
+    """
+
+    digests: frozenset[bytes]
+    files: str
+
+
+class Loan(NamedTuple):
+    """What one seed gives: paths below its folder, each with the files that get its inode."""
+
+    seed: Seed | Objects
+    items: tuple[tuple[str, tuple[File, ...]], ...]
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return sum(files[0].size for _, files in self.items)
+
+
 class Layup(NamedTuple):
     """What laying a tree down takes: each distinct file linked from a seed or produced.
 
-    `linked` pairs the seed's path with the files that get its inode; `fresh` maps a raw digest to
-    the files that get its bytes. Sizes in bytes.
+    `fresh` maps a raw digest to the files that get its bytes. Sizes in bytes.
     """
 
     tree: Tree
-    seed: Seed | None
-    linked: tuple[tuple[str, tuple[File, ...]], ...]
+    loans: tuple[Loan, ...]
     fresh: dict[bytes, tuple[File, ...]]
 
     @property
@@ -52,23 +74,46 @@ class Layup(NamedTuple):
 
     @property
     def linked_size(self) -> int:
-        """The bytes that are shared with the seed."""
-        return sum(files[0].size for _, files in self.linked)
+        """The bytes that are shared with older versions."""
+        return sum(loan.size for loan in self.loans if isinstance(loan.seed, Seed))
 
 
-def plan(tree: Tree, seed: Seed | None) -> Layup:
-    """Decide for every file of `tree` whether the seed has it."""
+def plan(tree: Tree, seeds: Sequence[Seed | Objects] = ()) -> Layup:
+    """Decide for every file of `tree` which seed has it; the first that does, gives it."""
     wanted: dict[tuple[bytes, bool], list[File]] = {}
     for file in tree.files:
         wanted.setdefault((file.digest, file.executable), []).append(file)
-    seeds = seed.tree.files if seed else ()
-    held = {(file.digest, file.executable): file.path for file in seeds}
-    linked = tuple((held[key], tuple(files)) for key, files in wanted.items() if key in held)
+    loans = tuple(Loan(seed, _taken(seed, wanted)) for seed in seeds)
     fresh: dict[bytes, tuple[File, ...]] = {}
     for key, files in wanted.items():
-        if key not in held:
-            fresh[key[0]] = (*fresh.get(key[0], ()), *files)
-    return Layup(tree, seed, linked, fresh)
+        fresh[key[0]] = (*fresh.get(key[0], ()), *files)
+    return Layup(tree, loans, fresh)
+
+
+def _taken(
+    seed: Seed | Objects, wanted: dict[tuple[bytes, bool], list[File]]
+) -> tuple[tuple[str, tuple[File, ...]], ...]:
+    """What a seed gives, taken out of what is wanted."""
+    match seed:
+        case Seed():
+            held = {(file.digest, file.executable): file.path for file in seed.tree.files}
+            keys = [key for key in wanted if key in held]
+            return tuple((held[key], tuple(wanted.pop(key))) for key in keys)
+        case Objects():
+            found: dict[str, list[File]] = {}
+            for key in [key for key in wanted if key[0] in seed.digests]:
+                found.setdefault(key[0].hex(), []).extend(wanted.pop(key))
+            return tuple((name, tuple(files)) for name, files in found.items())
+        case _:
+            assert_never(seed)
+
+
+def uncovered(fresh: Mapping[bytes, Sequence[File]], source: ContentSource) -> list[str]:
+    """The paths of the files whose contents the source does not have, sorted."""
+    had = source.available(fresh.keys())
+    return sorted(
+        file.path for digest, files in fresh.items() if digest not in had for file in files
+    )
 
 
 def lay_down(
@@ -84,8 +129,8 @@ def lay_down(
 
     Every byte that enters is checked against its digest, and on its way to the disk when this
     returns. `meanwhile` is done beside the workers. `report` gets the bytes produced as they come;
-    together `layup.fresh_size`, and more where the seed was not what it should be. Raises
-    CorruptError and OSError.
+    together `layup.fresh_size`, and more where a seed was not what it should be. Raises
+    CorruptError, NotFoundError when the source lacks what a seed should have had, and OSError.
     """
     os.mkdir(target, 0o755)
     root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -93,7 +138,12 @@ def lay_down(
         workshop = _Workshop(layup, source, root, verity=verity)
         workshop.run(report, meanwhile)
         if workshop.spoiled:
-            rest = layup._replace(linked=(), fresh=workshop.missing())
+            rest = layup._replace(loans=(), fresh=workshop.missing())
+            if paths := uncovered(rest.fresh, source):
+                raise NotFoundError(
+                    f"{len(paths)} files that an installed version should have are missing or "
+                    f"changed there, such as {paths[0]!a}; give the full bundle too."
+                )
             _Workshop(rest, source, root, verity=verity).run(report)
     finally:
         os.close(root)
@@ -112,7 +162,11 @@ class _Workshop:
         self._verity = verity
         self._batches = source.batches(layup.fresh)
         self._links_from = 1 + max((batch.number for batch in self._batches), default=-1)
-        self._spans = -(-len(layup.linked) // _LINKS_A_TASK)
+        self._spans = [
+            Loan(loan.seed, loan.items[start : start + _LINKS_A_TASK])
+            for loan in layup.loans
+            for start in range(0, len(loan.items), _LINKS_A_TASK)
+        ]
         self._folders = {""}
         self.spoiled: list[int] = []
 
@@ -131,7 +185,7 @@ class _Workshop:
             if meanwhile:
                 meanwhile()
 
-        total = self._spans + len(self._batches)
+        total = len(self._spans) + len(self._batches)
         before = os.umask(0o022)
         try:
             crew.share_out(self._tasks(), total, self._perform, meanwhile=beside, report=told)
@@ -142,7 +196,7 @@ class _Workshop:
         """The files that spoiled spans left out."""
         found: dict[bytes, tuple[File, ...]] = {}
         for task in self.spoiled:
-            for _, files in self._span(task):
+            for _, files in self._span(task).items:
                 left = tuple(file for file in files if not _exists(file.path, self._root))
                 if left:
                     digest = left[0].digest
@@ -150,7 +204,7 @@ class _Workshop:
         return found
 
     def _tasks(self) -> Iterator[int]:
-        links = range(self._links_from, self._links_from + self._spans)
+        links = range(self._links_from, self._links_from + len(self._spans))
         if self._source.arrives:
             yield from links
         yield from self._source.feed(self._batches)
@@ -187,50 +241,63 @@ class _Workshop:
             made += self._write(digest, self._layup.fresh[digest], pieces)
         return made
 
-    def _span(self, task: int) -> Sequence[tuple[str, tuple[File, ...]]]:
-        start = (task - self._links_from) * _LINKS_A_TASK
-        return self._layup.linked[start : start + _LINKS_A_TASK]
+    def _span(self, task: int) -> Loan:
+        return self._spans[task - self._links_from]
 
-    def _link(self, span: Sequence[tuple[str, tuple[File, ...]]]) -> int:
+    def _link(self, span: Loan) -> int:
         """Link one span; returns how many of the seed's files are not what they were."""
-        seed = self._layup.seed
-        if seed is None:
-            return len(span)
-        folder = os.open(seed.files, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        stat, link, root, folders = os.stat, os.link, self._root, self._folders
-        complete, spoiled = seed.complete, 0
+        folder = os.open(span.seed.files, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for held, files in span:
-                try:
-                    status = stat(held, dir_fd=folder, follow_symlinks=False)
-                    kept = status.st_mode == _REGULAR | _mode(files[0])
-                    if not kept or status.st_size != files[0].size or status.st_mtime_ns > complete:
-                        spoiled += 1
-                        continue
-                    for file in files:
-                        folder_of = file.path.rpartition("/")[0]
-                        if folder_of not in folders:
-                            self._make_folder(folder_of)
-                        link(
-                            held,
-                            file.path,
-                            src_dir_fd=folder,
-                            dst_dir_fd=root,
-                            follow_symlinks=False,
-                        )
-                except OSError as error:
-                    if error.errno not in _NO_LINK:
-                        raise
-                    spoiled += 1
+            if isinstance(span.seed, Objects):
+                return sum(not self._adopt(folder, *item) for item in span.items)
+            return self._share(folder, span.seed.complete, span.items)
         finally:
             os.close(folder)
+
+    def _share(
+        self, folder: int, complete: int, items: Sequence[tuple[str, tuple[File, ...]]]
+    ) -> int:
+        stat, link, root, folders = os.stat, os.link, self._root, self._folders
+        spoiled = 0
+        for held, files in items:
+            try:
+                status = stat(held, dir_fd=folder, follow_symlinks=False)
+                kept = status.st_mode == _REGULAR | _mode(files[0])
+                if not kept or status.st_size != files[0].size or status.st_mtime_ns > complete:
+                    spoiled += 1
+                    continue
+                for file in files:
+                    folder_of = file.path.rpartition("/")[0]
+                    if folder_of not in folders:
+                        self._make_folder(folder_of)
+                    link(held, file.path, src_dir_fd=folder, dst_dir_fd=root, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                spoiled += 1
         return spoiled
 
-    def _write(self, digest: bytes, files: tuple[File, ...], pieces: Pieces) -> int:
-        """Write a content to all its places: one inode for each mode; returns its size."""
+    def _adopt(self, folder: int, held: str, files: tuple[File, ...]) -> bool:
+        """Give an object its places; False when it is not there any more."""
         first = files[0]
-        for file in files:
-            self._make_folder(file.path.rpartition("/")[0])
+        try:
+            status = os.stat(held, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISREG(status.st_mode) or status.st_size != first.size:
+            return False
+        if stat.S_IMODE(status.st_mode) != _mode(first):
+            os.chmod(held, _mode(first), dir_fd=folder)
+        self._make_folder(first.path.rpartition("/")[0])
+        if not self._try_link(held, first.path, folder):
+            self._copy(held, first, folder)
+        self._spread(files)
+        return True
+
+    def _write(self, digest: bytes, files: tuple[File, ...], pieces: Pieces) -> int:
+        """Write a content to all its places; returns its size."""
+        first = files[0]
+        self._make_folder(first.path.rpartition("/")[0])
         fd = os.open(first.path, _CREATE, _mode(first), dir_fd=self._root)
         try:
             if _pour(fd, pieces, first.size) != digest:
@@ -239,28 +306,34 @@ class _Workshop:
                 )
         finally:
             os.close(fd)
+        self._spread(files)
+        return first.size
+
+    def _spread(self, files: tuple[File, ...]) -> None:
+        """Give a content that has its first place the others: one inode for each mode."""
+        first = files[0]
         made = {first.executable: first}
         for file in files[1:]:
+            self._make_folder(file.path.rpartition("/")[0])
             held = made.get(file.executable)
-            if held is None or not self._try_link(held.path, file.path):
-                self._copy(first.path, file)
+            if held is None or not self._try_link(held.path, file.path, self._root):
+                self._copy(first.path, file, self._root)
                 made[file.executable] = file
         if self._verity:
             for file in made.values():
                 self._enable_verity(file.path)
-        return first.size
 
-    def _try_link(self, held: str, path: str) -> bool:
+    def _try_link(self, held: str, path: str, folder: int) -> bool:
         try:
-            os.link(held, path, src_dir_fd=self._root, dst_dir_fd=self._root, follow_symlinks=False)
+            os.link(held, path, src_dir_fd=folder, dst_dir_fd=self._root, follow_symlinks=False)
         except OSError as error:
             if error.errno not in _NO_LINK:
                 raise
             return False
         return True
 
-    def _copy(self, held: str, file: File) -> None:
-        source = os.open(held, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
+    def _copy(self, held: str, file: File, folder: int) -> None:
+        source = os.open(held, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
         try:
             fd = os.open(file.path, _CREATE, _mode(file), dir_fd=self._root)
             try:

@@ -70,7 +70,7 @@ def mend(
     for file in wanted:
         if file.digest in available:
             fresh[file.digest] = (*fresh.get(file.digest, ()), file)
-    form.lay_down(form.Layup(Tree(()), None, (), fresh), source, scratch, verity=True)
+    form.lay_down(form.Layup(Tree(()), (), fresh), source, scratch, verity=True)
     # what does not belong goes first: below a link that is put back it would be somebody else's
     for path in sorted(set(faults) - entries.keys()):
         remove_tree(f"{files}/{path}")

@@ -5,8 +5,8 @@ Its tree and index are decoded when somebody trusts it.
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from typing import BinaryIO, NamedTuple
 
@@ -37,9 +37,22 @@ class Arrival(NamedTuple):
         """The release, whose signatures are right but whose signers may be anybody."""
         return self.signed.release
 
+    @property
+    def is_increment(self) -> bool:
+        """Whether it makes its release from older ones."""
+        return self.preamble.head.is_increment
+
     def open(self) -> Opened:
-        """Decode the tree and the index the release names; raises CorruptError."""
+        """Decode the tree and the index the release names.
+
+        Raises CorruptError, and UsageError for an increment, which has neither.
+        """
         release = self.release
+        if self.is_increment:
+            raise UsageError(
+                f"{self.path} is an increment; this takes the full bundle of "
+                f"{release.manifest.id} {release.manifest.version}."
+            )
         opened = open_preamble(
             self.preamble,
             tree_sha256=release.packing.tree,
@@ -77,10 +90,19 @@ def arriving(path: str) -> Iterator[Arrival]:
         seekable = stream.seekable() and stream.tell() == 0
         with plain_errors(f"{path} cannot be read"):
             preamble = read_preamble(stream)
-        if seekable and os.fstat(stream.fileno()).st_size != preamble.head.size:
+        if seekable and os.fstat(stream.fileno()).st_size != preamble.size:
             raise CorruptError(f"The bundle {path} is cut short or has something after its end.")
         signed = open_envelope(preamble.envelope)
         yield Arrival(path, stream, seekable, preamble, signed, sha256(signed.payload).hexdigest())
+
+
+@contextmanager
+def all_arriving(paths: Sequence[str]) -> Iterator[tuple[Arrival, ...]]:
+    """Open several; raises UsageError when more than one is standard input."""
+    if paths.count(STREAM) > 1:
+        raise UsageError("Only one bundle can come from standard input.")
+    with ExitStack() as stack:
+        yield tuple(stack.enter_context(arriving(path)) for path in paths)
 
 
 def _opened(path: str) -> BinaryIO:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from holdall.journeys.host import Host, Report, silent
 from holdall.journeys.recovery import carry_out, change, recover
 from holdall.journeys.switch import version_of
-from holdall.store import reserve
+from holdall.store import partial, reserve
 from holdall.store.catalog import Deployment, writing
 from holdall.store.rubbish import clear_strays, sweep, sweep_to_the_end, waiting
 from holdall.system.process import leave_behind
@@ -36,6 +36,7 @@ def collect(
     with writing(host.layout, wait=host.wait) as writer:
         recover(host, writer, report)
         clear_strays(host.layout)
+        partial.clear(host.layout)
         old = _old(host, keep)
         removed = tuple((str(item.ref), version_of(item)) for item in old)
         for item in old:

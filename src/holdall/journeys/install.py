@@ -4,24 +4,23 @@ An update is an install that has a seed.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
-from holdall.delivery.bundle import BundleSource, Opened
-from holdall.errors import CorruptError, NotFoundError
 from holdall.forms import tree as form
-from holdall.journeys.arrival import Arrival, arriving
+from holdall.journeys.arrival import Arrival, all_arriving
 from holdall.journeys.exporting import reader
 from holdall.journeys.host import Event, Host, Report, silent
-from holdall.journeys.installed import installed_tree
 from holdall.journeys.launching import launch_files_of, refusing
+from holdall.journeys.planning import Already, Direct, InstallPlan, Made, planned
 from holdall.journeys.recovery import carry_out, change, recover
-from holdall.journeys.trusting import NOTHING_DECIDED, TrustChoice, accept
-from holdall.model import release as releases
+from holdall.journeys.shipment import Shipment
+from holdall.journeys.supply import Contents
+from holdall.journeys.trusting import NOTHING_DECIDED, TrustChoice
 from holdall.model.ref import Ref
 from holdall.model.release import Release
+from holdall.model.tree import Tree
 from holdall.store.catalog import Deployment, Writer, writing
 from holdall.store.reserve import keep
 from holdall.store.rubbish import sweep
@@ -30,26 +29,8 @@ from holdall.system.files import plain_errors, remove_tree, write_all
 from holdall.system.kernel import enable_verity, sync_filesystem
 
 
-class InstallPlan(NamedTuple):
-    """What an install will do; sizes in bytes.
-
-    `produced` are decoded from the bundle, `linked` shared with `before`.
-    """
-
-    ref: Ref
-    version: str
-    digest: str
-    before: str | None
-    files: int
-    size: int
-    bundle: int
-    produced: int
-    linked: int
-    already: bool
-
-
 def install(
-    path: str,
+    path: str | Sequence[str],
     host: Host,
     *,
     choice: TrustChoice = NOTHING_DECIDED,
@@ -57,44 +38,59 @@ def install(
     only_update: bool = False,
     report: Report = silent,
 ) -> InstallPlan:
-    """Install the bundle at `path` and make it the active version of its ref.
+    """Install from the bundle at `path` and make it the active version of its ref.
 
-    "-" is standard input.
+    "-" is standard input. Several paths are full bundles and increments of one ref, in any order:
+    the newest release among them is installed, and made of the others and of what is installed.
 
     With `only_update`, raises NotFoundError unless the ref is installed. Raises UntrustedError,
     CorruptError, BusyError, NoSpaceError; whatever it raises, the store is as it was.
     """
-    with arriving(path) as arrival:
+    paths = (path,) if isinstance(path, str) else tuple(path)
+    with all_arriving(paths) as arrivals:
+        shipment = Shipment(arrivals)
         if dry_run:
-            accept(arrival.signed, host.layout, choice, report)
-            return _plan(host, arrival, arrival.open(), only_update=only_update)[0]
+            shipment.admit(host, choice, report)
+            return planned(host, shipment, only_update=only_update).plan
         with (
-            plain_errors(f"{path} cannot be installed"),
+            plain_errors(f"{' and '.join(paths)} cannot be installed"),
             writing(host.layout, wait=host.wait) as writer,
         ):
             recover(host, writer, report)
-            accepted = accept(arrival.signed, host.layout, choice, report)
-            opened = arrival.open()
-            plan, layup = _plan(host, arrival, opened, only_update=only_update)
-            floor = _floor(arrival.release, accepted.publisher)
+            accepted = shipment.admit(host, choice, report)
+            delivery = planned(host, shipment, only_update=only_update)
+            release, plan = shipment.target.release, delivery.plan
+            floor = _floor(release, accepted.publisher)
             action = "activate" if plan.already else "update" if plan.before else "install"
             note = change(action, active=plan.digest, floor=floor, version=plan.version)
-            if plan.already:
+            if isinstance(delivery, Already):
                 accepted.keep(host.layout)
                 writer.note(plan.ref, note)
+                shipment.forget(host.layout)
             else:
-                with _staging(writer, plan.ref) as staged:
-                    _lay_down(host, arrival, opened, layup, staged, report=report)
-                    _check_exports(arrival, opened, staged)
-                    _write_new(f"{staged}/lease", b"")
-                    writer.note(plan.ref, note)
-                    _sync(staged)
-                    writer.publish(staged, plan.ref, plan.digest)
+                _put(host, writer, delivery, note, report)
                 accepted.keep(host.layout)
             _make_active(host, writer, plan, note, report)
             keep(host.layout)
-            _warn_of_runtime(host, arrival.release, report)
+            _warn_of_runtime(host, release, report)
             return plan
+
+
+def _put(
+    host: Host, writer: Writer, delivery: Direct | Made, note: dict[str, Any], report: Report
+) -> None:
+    """Give a new deployment its place, with a note of what is still to be done."""
+    arrival, plan = delivery.arrival, delivery.plan
+    with (
+        _staging(writer, plan.ref) as staged,
+        delivery.contents(host, staged, report) as contents,
+    ):
+        _lay_down(host, arrival, contents, staged)
+        _check_exports(arrival, contents.tree, staged)
+        _write_new(f"{staged}/lease", b"")
+        writer.note(plan.ref, note)
+        _sync(staged)
+        writer.publish(staged, plan.ref, plan.digest)
 
 
 def _make_active(
@@ -139,89 +135,15 @@ def _warn_of_runtime(host: Host, release: Release, report: Report) -> None:
         )
 
 
-def _plan(
-    host: Host, arrival: Arrival, opened: Opened, *, only_update: bool
-) -> tuple[InstallPlan, form.Layup]:
-    ref = arrival.release.ref
-    catalog = host.catalog
-    active = catalog.active(ref)
-    if only_update and active is None:
-        raise NotFoundError(f"{ref} is not installed; `holdall install` installs it.")
-    older = catalog.deployments(ref)
-    seed = active or (older[-1] if older else None)
-    already = any(item.digest == arrival.digest for item in older)
-    layup = form.plan(opened.tree, None if already else _seed(seed))
-    plan = InstallPlan(
-        ref=ref,
-        version=arrival.release.manifest.version,
-        digest=arrival.digest,
-        before=active.version if active else None,
-        files=len(opened.tree.files),
-        size=opened.tree.size,
-        bundle=arrival.preamble.head.size,
-        produced=0 if already else layup.fresh_size,
-        linked=0 if already else layup.linked_size,
-        already=already,
+def _lay_down(host: Host, arrival: Arrival, contents: Contents, staged: str) -> None:
+    form.lay_down(
+        contents.layup,
+        contents.source,
+        f"{staged}/files",
+        verity=_has_verity(staged),
+        meanwhile=lambda: _write_beside(host, arrival, contents, staged),
+        report=contents.meter.add,
     )
-    return plan, layup
-
-
-def _seed(deployment: Deployment | None) -> form.Seed | None:
-    """An installed version as a seed.
-
-    None when what stands beside its files is not what was installed.
-    """
-    if deployment is None:
-        return None
-    release = deployment.read("release")
-    if sha256(release).hexdigest() != deployment.digest:
-        return None
-    try:
-        tree = installed_tree(deployment, releases.parse(release), parsed_before=True)
-    except CorruptError:
-        return None
-    return form.Seed(tree, deployment.files, os.stat(deployment.lease).st_mtime_ns)
-
-
-def _lay_down(
-    host: Host,
-    arrival: Arrival,
-    opened: Opened,
-    layup: form.Layup,
-    staged: str,
-    *,
-    report: Report,
-) -> None:
-    step = f"Installing {arrival.release.manifest.id} {arrival.release.manifest.version}"
-    done, total = 0, layup.fresh_size
-
-    def told(size: int) -> None:
-        nonlocal done
-        done += size
-        report(Event(step, done, total))
-
-    spool = None
-    if not arrival.seekable:
-        spool = os.open(staged, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
-    try:
-        if total:
-            report(Event(step, 0, total))
-        form.lay_down(
-            layup,
-            BundleSource(
-                opened,
-                arrival.stream.fileno() if spool is None else spool,
-                arrival.preamble.head.first_frame,
-                stream=None if spool is None else arrival.stream,
-            ),
-            f"{staged}/files",
-            verity=_has_verity(staged),
-            meanwhile=lambda: _write_beside(host, arrival, opened, staged),
-            report=told,
-        )
-    finally:
-        if spool is not None:
-            os.close(spool)
 
 
 def _has_verity(folder: str) -> bool:
@@ -238,23 +160,23 @@ def _has_verity(folder: str) -> bool:
         os.unlink(path)
 
 
-def _check_exports(arrival: Arrival, opened: Opened, staged: str) -> None:
+def _check_exports(arrival: Arrival, tree: Tree, staged: str) -> None:
     """Refuse a release whose exports would not render, before it has its place."""
     manifest = arrival.release.manifest
     if manifest.exports.paths or manifest.exports.commands:
         from holdall.desktop import exports
 
-        digests = {file.path: file.digest for file in opened.tree.files}
+        digests = {file.path: file.digest for file in tree.files}
         with refusing():
             exports.check(manifest, reader(f"{staged}/files", digests))
 
 
-def _write_beside(host: Host, arrival: Arrival, opened: Opened, staged: str) -> None:
+def _write_beside(host: Host, arrival: Arrival, contents: Contents, staged: str) -> None:
     """What stands beside a deployment's files; done while workers make those."""
-    launch = launch_files_of(host, arrival.release, arrival.digest, opened.tree)
+    launch = launch_files_of(host, arrival.release, arrival.digest, contents.tree)
     for name, data in launch.items():
         _write_new(f"{staged}/{name}", data)
-    _write_new(f"{staged}/tree", arrival.preamble.tree)
+    _write_new(f"{staged}/tree", contents.section)
     _write_new(f"{staged}/envelope", arrival.preamble.envelope)
     _write_new(f"{staged}/release", arrival.signed.payload)
 

@@ -1,6 +1,7 @@
 """Reading back what stands beside an installed version's files."""
 
-from holdall.delivery.bundle import unpack_tree
+from holdall.delivery.zstandard import decompress
+from holdall.errors import CorruptError
 from holdall.model import tree as trees
 from holdall.model.release import Release
 from holdall.model.tree import Tree
@@ -10,10 +11,17 @@ from holdall.store.catalog import Deployment
 def installed_tree(
     deployment: Deployment, release: Release, *, parsed_before: bool = False
 ) -> Tree:
-    """The tree of a deployment, kept as it came; raises CorruptError unless `release` names it.
+    """The tree of a deployment; raises CorruptError unless `release` names it.
 
-    `parsed_before` is for a tree that is known to have been read when it was installed.
+    It is kept as it came, or as it was packed here after an increment: so not what is stored is
+    held against the release, but what it decodes to. `parsed_before` is for a tree that is known
+    to have been read when it was installed.
     """
     section = deployment.read("tree")
-    data = unpack_tree(section, release.packing.tree, release.tree_digest.raw)
+    size = int.from_bytes(section[:8], "little")
+    if len(section) < 8 or size > trees.MAX_BYTES:
+        raise CorruptError(f"{deployment.path}/tree was changed; `holdall repair` puts it back.")
+    data = decompress(memoryview(section)[8:], size)
+    if trees.tree_digest(data) != release.tree_digest:
+        raise CorruptError(f"{deployment.path}/tree is not the one its release names.")
     return trees.parse(data, parsed_before=parsed_before)

@@ -11,6 +11,7 @@ from holdall.errors import CorruptError
 from holdall.journeys.host import Host
 from holdall.model.ref import Ref, RefPattern
 from holdall.store.catalog import Deployment, history
+from holdall.system.files import each_child
 
 
 class Listed(NamedTuple):
@@ -140,7 +141,11 @@ class Usage(NamedTuple):
 
 
 def usage(host: Host) -> list[Usage]:
-    """What each ref takes on the disk, and last, under the ref "trash", what waits to be freed."""
+    """What each ref takes on the disk.
+
+    Last, under the ref "partial", what interrupted commands have made, and under "trash" what waits
+    to be freed.
+    """
     found = []
     for ref in host.catalog.refs():
         installed = host.catalog.deployments(ref)
@@ -148,10 +153,12 @@ def usage(host: Host) -> list[Usage]:
         found.append(
             Usage(str(ref), len(installed), apparent, _unique([item.path for item in installed]))
         )
-    trash = host.layout.trash
-    if os.path.isdir(trash) and os.listdir(trash):
-        found.append(Usage("trash", len(os.listdir(trash)), 0, _unique([trash])))
-    return found
+    passing = (host.layout.partial, host.layout.trash)
+    return found + [
+        Usage(os.path.basename(folder), len(names), 0, _unique([folder]))
+        for folder in passing
+        if (names := each_child(folder))
+    ]
 
 
 def _unique(folders: list[str]) -> int:

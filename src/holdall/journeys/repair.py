@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 from holdall.delivery.bundle import BundleSource
-from holdall.errors import NotFoundError
+from holdall.errors import CorruptError, NotFoundError
 from holdall.forms.tree_check import inspect, mend
 from holdall.journeys.arrival import Arrival, arriving
 from holdall.journeys.host import Host, Report, silent
+from holdall.journeys.installed import installed_tree
 from holdall.journeys.launching import launch_files_of
 from holdall.journeys.recovery import recover
 from holdall.journeys.verify import signed_tree
@@ -42,8 +43,7 @@ def repair(
         mended: list[Repaired] = []
         missing: list[str] = []
         for item in installed:
-            beside = _signed_parts(arrival) if item.digest == arrival.digest else {}
-            fixed = _restore(item, beside)
+            fixed = _restore(item, _signed_parts(item, arrival))
             again, left = _mend(host, writer, item, source)
             missing += left
             if paths := (*fixed, *again):
@@ -83,12 +83,19 @@ def _mend(
     return (*launch, *(path for path in faults if path not in left)), left
 
 
-def _signed_parts(arrival: Arrival) -> dict[str, bytes]:
-    return {
-        "envelope": arrival.preamble.envelope,
-        "release": arrival.signed.payload,
-        "tree": arrival.preamble.tree,
-    }
+def _signed_parts(item: Deployment, arrival: Arrival) -> dict[str, bytes]:
+    """What stands beside a version's files as its bundle has it.
+
+    A tree that was packed here after an increment is as good as the publisher's.
+    """
+    if item.digest != arrival.digest:
+        return {}
+    parts = {"envelope": arrival.preamble.envelope, "release": arrival.signed.payload}
+    try:
+        installed_tree(item, arrival.release)
+    except (CorruptError, OSError):
+        parts["tree"] = arrival.preamble.tree
+    return parts
 
 
 def _restore(item: Deployment, wanted: dict[str, bytes]) -> tuple[str, ...]:

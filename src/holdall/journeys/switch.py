@@ -3,6 +3,7 @@
 On the path of ``remove``: imports as little as can be.
 """
 
+import os
 from typing import Any, NamedTuple
 
 from holdall.errors import CorruptError, NotFoundError, UsageError
@@ -83,6 +84,10 @@ def remove(
         )
         writer.note(switch.ref, note)
         carry_out(host, writer, switch.ref, note, report)
+        if heir is None and os.path.isdir(host.layout.partial):
+            from holdall.store.partial import discard
+
+            discard(host.layout, switch.ref)
     if waiting(host.layout):
         leave_behind(lambda: sweep_to_the_end(host.layout))
     return switch

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from holdall.errors import UnknownKeyError, UntrustedError
+from holdall.errors import CorruptError, UnknownKeyError, UntrustedError
 from holdall.journeys.host import Event, Report
 from holdall.store.layout import Layout
 from holdall.store.trust_state import publisher_of, read_floor, read_keyring, write_keyring
-from holdall.trust.envelope import Signed
+from holdall.trust.envelope import Signed, SignedStatement
 from holdall.trust.freshness import check_lifetime, check_order
 from holdall.trust.keyring import Keyring
 
@@ -31,9 +31,6 @@ class TrustChoice(NamedTuple):
     allow_downgrade: bool = False
     ask: Ask = refuse
     now: datetime | None = None
-
-
-NOTHING_DECIDED = TrustChoice()
 
 
 NOTHING_DECIDED = TrustChoice()
@@ -90,6 +87,51 @@ def accept(signed: Signed, layout: Layout, choice: TrustChoice, report: Report) 
                 f"{choice.trust_key} you trust."
             ) from None
         return Accepted(key.fingerprint, keyring.with_grant(key, (release.manifest.id,)))
+
+
+def vouched(signed: Signed, digest: str, said: SignedStatement) -> Signed:
+    """A release as those answer for it who also answer for an increment that makes it.
+
+    Signatures of others are left out: anybody can add one to somebody else's release. Raises
+    CorruptError when the statement is of another release, and UntrustedError when nobody who signed
+    the release signed the statement.
+    """
+    if said.statement.release != digest:
+        raise CorruptError("The increment's statement is not about the release it carries.")
+    both = tuple(key for key in signed.signers if key in said.signers)
+    if (signed.signers or said.signers) and not both:
+        raise UntrustedError(
+            f"The increment to {signed.release.manifest.id} {signed.release.manifest.version} is "
+            "not signed by a key that signed the release."
+        )
+    return signed._replace(signers=both)
+
+
+def accept_beside(
+    signed: Signed, target: Accepted, layout: Layout, choice: TrustChoice, *, on_the_way: bool
+) -> None:
+    """Let a release be used on the way to another one, which was let in; it may be older.
+
+    One that is made `on_the_way` must be within its lifetime; one whose contents are only read may
+    have expired. Raises UntrustedError and its kinds.
+    """
+    if on_the_way:
+        check_lifetime(signed.release, choice.now or datetime.now(UTC))
+    if signed.signers or not choice.insecure_unsigned:
+        _check_keys(signed, target, layout)
+
+
+def accept_statement(signed: Signed, target: Accepted, layout: Layout) -> None:
+    """Let an increment in whose release, let in before, is `vouched`; raises UntrustedError."""
+    if signed.signers:
+        _check_keys(signed, target, layout)
+
+
+def _check_keys(signed: Signed, target: Accepted, layout: Layout) -> None:
+    """What was decided about the target's publisher holds for what else is signed by it."""
+    keyring = target.keyring or read_keyring(layout)
+    publisher = target.publisher or publisher_of(layout, signed.release.manifest.id)
+    keyring.judge(signed, publisher=publisher)
 
 
 def _means(written: str, fingerprint: str) -> bool:

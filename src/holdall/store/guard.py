@@ -19,6 +19,7 @@ def check_ours(layout: Layout) -> None:
     _check(layout.root, os.stat(layout.root))
     for path in (
         layout.staging,
+        layout.partial,
         layout.trash,
         layout.journal,
         layout.deployments,
@@ -30,6 +31,11 @@ def check_ours(layout: Layout) -> None:
         except FileNotFoundError:
             continue
         _check(path, status)
+
+
+def check_folder(path: str) -> None:
+    """The same for one folder, which must be there and no link."""
+    _check(path, os.lstat(path))
 
 
 def _check(path: str, status: os.stat_result) -> None:

@@ -42,6 +42,11 @@ class Layout(NamedTuple):
         return f"{self.root}/journal"
 
     @property
+    def partial(self) -> str:
+        """What interrupted commands had made of increments: one folder a ref."""
+        return f"{self.root}/partial"
+
+    @property
     def reserve(self) -> str:
         """Space kept aside for removing on a full file system."""
         return f"{self.root}/reserve"

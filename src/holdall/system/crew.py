@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
-from holdall.errors import HoldallError
+from holdall.errors import CutShortError, HoldallError
 from holdall.system.kernel import die_with_parent, keep_memory
 
 _TASK = struct.Struct("<I")
@@ -111,15 +111,25 @@ class _Crew:
         self._tasks_in = self._answers_in = -1
 
     def answers(self) -> Iterator[tuple[int, int]]:
-        """What the workers answer, as it comes, until all have ended."""
+        """What the workers answer, as it comes, until all have ended.
+
+        Where what tasks wait for was cut short, those that came before it are still done.
+        """
+        cut: CutShortError | None = None
         while record := os.read(self._answers_out, _ANSWER.size):
             kind, task, amount = _ANSWER.unpack(record)
             if kind == _FAILED:
                 told = b""
                 while len(told) < amount:
                     told += os.read(self._answers_out, amount - len(told))
-                raise pickle.loads(told)  # noqa: S301 - written by our own fork
+                error = pickle.loads(told)  # noqa: S301 - written by our own fork
+                if not isinstance(error, CutShortError):
+                    raise error
+                cut = error
+                continue
             yield task, amount
+        if cut:
+            raise cut
 
     def end(self) -> None:
         """End what still works and reap it."""

@@ -1,0 +1,170 @@
+"""What installing will do, worked out before anything is changed; and how its contents arrive."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from holdall.delivery.bundle import Opened
+from holdall.errors import NotFoundError
+from holdall.forms import tree as form
+from holdall.journeys.arrival import Arrival
+from holdall.journeys.host import Host, Report
+from holdall.journeys.seeds import seed_of
+from holdall.journeys.shipment import Shipment
+from holdall.journeys.supply import Contents, Meter, Shelf, read_size, source_of
+from holdall.model.ref import Ref
+from holdall.model.tree import Tree
+
+if TYPE_CHECKING:
+    from holdall.journeys.way import Way
+
+
+class Step(NamedTuple):
+    """An increment that is applied on the way: from which version to which.
+
+    Bytes read of it, and made by it.
+    """
+
+    before: str
+    version: str
+    read: int
+    produced: int
+
+
+class InstallPlan(NamedTuple):
+    """What an install will do; sizes in bytes.
+
+    `bundle` is the size of the bundle, or of all increments on the way, which are the `steps`;
+    `read` is what is needed of frames and units, `produced` what is made of those, `linked` what is
+    shared with older versions.
+    """
+
+    ref: Ref
+    version: str
+    digest: str
+    before: str | None
+    files: int
+    size: int
+    bundle: int
+    read: int
+    produced: int
+    linked: int
+    already: bool
+    steps: tuple[Step, ...] = ()
+
+
+class Already(NamedTuple):
+    """The release is installed; it only becomes the active one."""
+
+    plan: InstallPlan
+
+
+class Direct(NamedTuple):
+    """All that no installed version has comes from the full bundle of the release."""
+
+    plan: InstallPlan
+    arrival: Arrival
+    opened: Opened
+    layup: form.Layup
+
+    @contextmanager
+    def contents(self, _host: Host, staged: str, report: Report) -> Iterator[Contents]:
+        """The contents, while they are laid down in the folder `staged`."""
+        meter = _meter(self.arrival, self.layup.fresh_size, report)
+        with source_of(self.arrival, self.opened, staged) as source:
+            yield Contents(self.arrival.preamble.tree, self.layup, source, meter)
+
+
+class Made(NamedTuple):
+    """Increments make the release of an older one."""
+
+    plan: InstallPlan
+    arrival: Arrival
+    way: "Way"
+    shelf: Shelf
+    work: int
+
+    def contents(
+        self, host: Host, _staged: str, report: Report
+    ) -> AbstractContextManager[Contents]:
+        """The contents, while they are laid down."""
+        from holdall.journeys.compose import composed
+
+        meter = _meter(self.arrival, self.plan.produced + self.work, report)
+        return composed(host, self.way, self.shelf, self.arrival.release, meter)
+
+
+Delivery = Already | Direct | Made
+
+
+def planned(host: Host, shipment: Shipment, *, only_update: bool) -> Delivery:
+    """How the target of a shipment that was let in will be installed.
+
+    Raises CorruptError, and NotFoundError when it cannot be made of what is at hand, or (with
+    `only_update`) when its ref is not installed.
+    """
+    arrival = shipment.target
+    ref = arrival.release.ref
+    active = host.catalog.active(ref)
+    if only_update and active is None:
+        raise NotFoundError(f"{ref} is not installed; `holdall install` installs it.")
+    older = host.catalog.deployments(ref)
+    before = active.version if active else None
+    for deployment in older:
+        if deployment.digest == arrival.digest:
+            seed = seed_of(deployment) if arrival.is_increment else None
+            tree = seed.tree if seed else Tree(()) if arrival.is_increment else arrival.open().tree
+            return Already(_plan(arrival, before, len(tree.files))._replace(already=True))
+    if shipment.increments:
+        from holdall.journeys.way import find_way
+
+        shelf = Shelf(host, ref, shipment)
+        if (way := find_way(host, shipment, shelf)) is not None:
+            return _made(arrival, way, shelf, before)
+    opened = arrival.open()
+    seed = seed_of(active or (older[-1] if older else None))
+    layup = form.plan(opened.tree, (seed,) if seed else ())
+    plan = _plan(arrival, before, len(opened.tree.files))._replace(
+        bundle=arrival.preamble.size,
+        read=read_size(opened, layup.fresh) if arrival.seekable else opened.index.stored,
+        produced=layup.fresh_size,
+        linked=layup.linked_size,
+    )
+    return Direct(plan, arrival, opened, layup)
+
+
+def _made(arrival: Arrival, way: "Way", shelf: Shelf, before: str | None) -> Made:
+    estimate = way.estimate(shelf)
+    plan = _plan(arrival, before, estimate.files)._replace(
+        bundle=sum(leg.arrival.preamble.size for leg in way.legs),
+        read=estimate.read,
+        produced=estimate.produced,
+        linked=estimate.linked,
+        steps=tuple(
+            Step(leg.before, leg.arrival.release.manifest.version, leg.read, leg.produced)
+            for leg in way.legs
+        ),
+    )
+    return Made(plan, arrival, way, shelf, estimate.work)
+
+
+def _plan(arrival: Arrival, before: str | None, files: int) -> InstallPlan:
+    """A plan that does nothing yet."""
+    return InstallPlan(
+        ref=arrival.release.ref,
+        version=arrival.release.manifest.version,
+        digest=arrival.digest,
+        before=before,
+        files=files,
+        size=arrival.release.size,
+        bundle=arrival.preamble.size,
+        read=0,
+        produced=0,
+        linked=0,
+        already=False,
+    )
+
+
+def _meter(arrival: Arrival, total: int, report: Report) -> Meter:
+    manifest = arrival.release.manifest
+    return Meter(f"Installing {manifest.id} {manifest.version}", total, report)

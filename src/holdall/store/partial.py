@@ -1,0 +1,54 @@
+"""What has been made of an increment that is not applied yet.
+
+A killed command leaves it, and the next one goes on from there. Each increment of a ref has a
+folder of its own that nobody else may look into, named by the SHA-256 of its index.
+"""
+
+import os
+from contextlib import suppress
+from hashlib import sha256
+
+from holdall.model.ref import Ref
+from holdall.store.guard import check_folder
+from holdall.store.layout import Layout
+from holdall.system.files import remove_tree
+
+
+def folder_of(layout: Layout, ref: Ref, index: bytes) -> str:
+    """The folder of the increment with this index, made where it is missing.
+
+    For the holder of the lock. Raises CorruptError and UntrustedError where another thing is there.
+    """
+    path = layout.partial
+    for part in ("", f"/{_name(ref)}", f"/{sha256(index).hexdigest()}"):
+        path += part
+        with suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        check_folder(path)
+    return path
+
+
+def drop(path: str) -> None:
+    """Remove one such folder, and those above it that are left empty."""
+    remove_tree(path)
+    with suppress(OSError):
+        os.rmdir(os.path.dirname(path))
+        os.rmdir(os.path.dirname(os.path.dirname(path)))
+
+
+def discard(layout: Layout, ref: Ref) -> None:
+    """Put all there is of a ref into the trash."""
+    with suppress(FileNotFoundError):
+        os.makedirs(layout.trash, exist_ok=True)
+        os.rename(f"{layout.partial}/{_name(ref)}", f"{layout.trash}/{os.urandom(16).hex()}")
+    with suppress(OSError):
+        os.rmdir(layout.partial)
+
+
+def clear(layout: Layout) -> None:
+    """Remove all of it; for the holder of the lock."""
+    remove_tree(layout.partial)
+
+
+def _name(ref: Ref) -> str:
+    return str(ref).replace("/", "~")
