@@ -2,11 +2,16 @@
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from holdall.cli.command import Command
 from holdall.cli.output import Output, size_of
 from holdall.errors import UsageError
 from holdall.journeys.host import Event, Host
+
+if TYPE_CHECKING:
+    from holdall.journeys.build import BuildOptions
+    from holdall.trust.keys import SigningKey
 
 _MANIFEST = """\
 # What this app is; docs/reference/manifest.md describes every field.
@@ -29,6 +34,7 @@ summary = "Says hello"
 license = ""
 homepage = ""
 """
+_SHOWN = 20
 _PROGRAM = '#!/bin/sh\necho "Hello from ${HOLDALL_APP_ID:-nowhere}."\n'
 
 
@@ -89,6 +95,8 @@ def _build(arguments: argparse.Namespace, host: Host, out: Output) -> int:
                 loud=True,
             )
         )
+    if arguments.against:
+        return _build_increment(arguments, options, keys, out)
     output = arguments.output or _default_name(arguments.directory)
     built = build(arguments.directory, output, keys=keys, options=options, report=out.report)
     manifest = built.release.manifest
@@ -106,6 +114,54 @@ def _build(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     return 0
 
 
+def _build_increment(
+    arguments: argparse.Namespace,
+    options: "BuildOptions",
+    keys: "tuple[SigningKey, ...]",
+    out: Output,
+) -> int:
+    from holdall.journeys.incremental import build_increment
+
+    if not arguments.output:
+        raise UsageError("Say where to write the increment: -o FILE.")
+    built = build_increment(
+        arguments.directory,
+        arguments.output,
+        tuple(arguments.against),
+        keys=keys,
+        options=options,
+        report=out.report,
+    )
+    manifest = built.release.manifest
+    value = {
+        "path": built.path,
+        "ref": str(manifest.ref),
+        "version": manifest.version,
+        "release": built.digest,
+        "bundle": built.bundle,
+        "bases": [base._asdict() for base in built.bases],
+        "files": [share._asdict() for share in built.files],
+        "signed_by": built.signers,
+    }
+    dear = sorted(built.files, key=lambda share: -share.stored)[:_SHOWN]
+    lines = [
+        f"{size_of(it.stored):>10}  {size_of(it.size):>10}  {it.how:14}  {it.path}" for it in dear
+    ]
+    if len(built.files) > len(dear):
+        lines.append(f"and {len(built.files) - len(dear)} files more")
+    lines += [
+        f"From {base.version}: {size_of(base.stored)} instead of {size_of(base.full)}"
+        f" ({base.stored / base.full:.1%})."
+        for base in built.bases
+    ]
+    lines.append(
+        f"Built {built.path}: an increment to {manifest.ref} {manifest.version},"
+        f" {size_of(built.bundle)}."
+    )
+    out.result(value, lines)
+    return 0
+
+
 def _default_name(folder: str) -> str:
     from holdall.journeys.build import read_source
 
@@ -114,7 +170,17 @@ def _default_name(folder: str) -> str:
 
 
 def _build_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", help="a folder with holdall.toml and files/")
+    parser.add_argument(
+        "directory",
+        metavar="DIR",
+        help="a folder with holdall.toml and files/; with --against, a full bundle, too",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="OLD",
+        action="append",
+        help="make an increment for those who have this bundle's release; repeatable",
+    )
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="the bundle to write (ID-VERSION.holdall)"
     )
