@@ -97,7 +97,7 @@ def releases_of(dataset: Dataset, cache: Path, folder: Path) -> Iterator[Release
         release = Release(dataset.name, version, folder / name, app_id)
         release.files.mkdir(parents=True)
         if dataset.requirement is None:
-            _make_up(release.files, changed=number)
+            _make_up(release.files, changed=number > 0)
         else:
             packages = cache / "wheels" / name
             alone = not dataset.with_dependencies
@@ -119,15 +119,16 @@ def small_release(folder: Path, number: int) -> Release:
     return release
 
 
-def _make_up(files: Path, changed: int) -> None:
-    """600 small files, 3 large ones; every twentieth differs from version to version."""
+def _make_up(files: Path, *, changed: bool) -> None:
+    """600 small files, 3 large ones; of every twentieth some words differ in another version."""
     for number in range(603):
-        seed = f"{number} {changed if number % 20 == 0 else 0}"
-        chance = random.Random(seed)
+        chance = random.Random(number)
         path = files / f"part{number % 23}" / f"file{number}.txt"
         path.parent.mkdir(exist_ok=True)
         size = 2_000_000 if number >= 600 else chance.randrange(100, 20_000)
         words = [f"word{chance.randrange(500)}" for _ in range(size // 8)]
+        if changed and number % 20 == 0:
+            words[0::200] = [f"other{number}" for _ in words[0::200]]
         path.write_text(" ".join(words))
 
 
