@@ -16,7 +16,8 @@ from holdall.journeys.host import root_host
 from holdall.journeys.install import install
 from hostility import Victim, call, differences
 from increments import Pieces, Versions, make_increment, make_versions
-from sample_app import installed_versions, tree_on_disk
+from sample_app import APP as SAMPLE
+from sample_app import Bundles, installed_versions, tree_on_disk
 from surroundings import PYTHON, HoldallCli, environment_for
 from workbench import workbench
 
@@ -243,6 +244,52 @@ def test_one_installation_is_of_one_app(user: Victim, versions: Versions, tmp_pa
 
 def test_standard_input_comes_once(user: Victim) -> None:
     assert "standard input" in user.refuses("install", "-", "-", code=USAGE).message
+
+
+# ------------------------------------------------------------------------------ as built
+
+
+@pytest.fixture(scope="module")
+def built(bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Increments of the sample app as the program builds them, by where they lead from and to."""
+    folder = tmp_path_factory.mktemp("built")
+    publisher = HoldallCli(PYTHON, environment_for(bundles.folder / "home"))
+    made = {}
+    for name, new, olds in (
+        ("1-2", "2.0", ("1.0",)),
+        ("2-3", "3.0", ("2.0",)),
+        ("any-3", "3.0", ("1.0", "2.0")),
+    ):
+        made[name] = folder / f"{name}.holdall"
+        against = [word for old in olds for word in ("--against", bundles.bundle(old))]
+        publisher("build", bundles.bundle(new), "-o", made[name], *against)
+    return made
+
+
+@pytest.mark.parametrize("names", ["1-2", "1-2 2-3", "any-3", "any-3 2-3 1-2"])
+def test_what_the_program_builds_it_installs(
+    tmp_path: Path, holdall_cli: HoldallCli, bundles: Bundles, built: dict[str, Path], names: str
+) -> None:
+    store = ("--root", tmp_path / "store")
+    holdall_cli(*store, "install", *bundles.trust, bundles.bundle("1.0"))
+    given = [built[name] for name in names.split()]
+    assert sum(path.stat().st_size for path in given) < bundles.bundle("3.0").stat().st_size / 5
+    holdall_cli(*store, "update", *given)
+    version = "2.0" if names == "1-2" else "3.0"
+    path = Path(holdall_cli(*store, "path", SAMPLE).stdout.rstrip())
+    assert tree_on_disk(path) == tree_on_disk(bundles.files(version))
+    assert set(installed_versions(tmp_path / "store").values()) == {"1.0", version}
+    holdall_cli(*store, "verify")
+
+
+def test_what_the_program_builds_follows_an_old_bundle(
+    tmp_path: Path, holdall_cli: HoldallCli, bundles: Bundles, built: dict[str, Path]
+) -> None:
+    store = ("--root", tmp_path / "store")
+    files = (built["2-3"], bundles.bundle("1.0"), built["1-2"])
+    holdall_cli(*store, "install", *bundles.trust, *files)
+    path = Path(holdall_cli(*store, "path", SAMPLE).stdout.rstrip())
+    assert tree_on_disk(path) == tree_on_disk(bundles.files("3.0"))
 
 
 # ------------------------------------------------------------------------------ mending
