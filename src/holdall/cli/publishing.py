@@ -77,6 +77,8 @@ def _build(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         created=arguments.created or "",
         expires=arguments.expires or "",
     )
+    if arguments.dry_run and arguments.against:
+        return _plan_increment(arguments, options, out)
     if arguments.dry_run:
         planned = plan(arguments.directory, options)
         size = f"{planned.files} files, {size_of(planned.size)}"
@@ -111,6 +113,27 @@ def _build(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     }
     size = f"{size_of(built.bundle)} for {size_of(built.release.size)} of files"
     out.result(value, [f"Built {output}: {manifest.ref} {manifest.version}, {size}."])
+    return 0
+
+
+def _plan_increment(arguments: argparse.Namespace, options: "BuildOptions", out: Output) -> int:
+    from holdall.journeys.incremental import plan_increment
+
+    planned = plan_increment(arguments.directory, tuple(arguments.against), options=options)
+    value = {
+        "ref": str(planned.ref),
+        "version": planned.version,
+        "bases": [
+            {"version": version, "contents": count, "size": size}
+            for version, count, size in planned.bases
+        ],
+    }
+    lines = [
+        f"Would make {planned.ref} {planned.version} from {version}: {count} contents to make,"
+        f" {size_of(size)}."
+        for version, count, size in planned.bases
+    ]
+    out.result(value, lines)
     return 0
 
 

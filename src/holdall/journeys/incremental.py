@@ -29,6 +29,7 @@ from holdall.journeys.build import (
 from holdall.journeys.host import Report, silent
 from holdall.model import statement as statements
 from holdall.model.digest import digest_of
+from holdall.model.ref import Ref
 from holdall.model.release import Release
 from holdall.model.statement import Statement
 from holdall.model.tree import Tree
@@ -72,6 +73,14 @@ class BuiltIncrement(NamedTuple):
     signers: tuple[str, ...]
 
 
+class IncrementPlan(NamedTuple):
+    """What would be compared: files to make, and their bytes, for each old version."""
+
+    ref: Ref
+    version: str
+    bases: tuple[tuple[str, int, int], ...]
+
+
 class _Edition(NamedTuple):
     """A release with its tree, the index of its full bundle, and a way to its contents."""
 
@@ -110,6 +119,28 @@ def build_increment(
             new = stack.enter_context(_from_bundle(source))
         _check(new, olds, keys)
         return _Builder(new, olds, work, report).build(os.path.abspath(out), keys)
+
+
+def plan_increment(
+    source: str, against: tuple[str, ...], *, options: BuildOptions = DEFAULT
+) -> IncrementPlan:
+    """Say what `build_increment` would compare; writes nothing. Raises UsageError."""
+    with plain_errors(f"{source} cannot be built"), ExitStack() as stack:
+        olds = [stack.enter_context(_from_bundle(path)) for path in against]
+        if os.path.isdir(source):
+            manifest, scanned = read_folder(source, options, silent)
+            tree = scanned.tree
+        else:
+            new = stack.enter_context(_from_bundle(source))
+            manifest, tree = new.release.manifest, new.tree
+        bases = []
+        for old in olds:
+            _check_ref(manifest.ref, old)
+            fresh = [
+                size for digest, size in tree.contents.items() if digest not in old.tree.contents
+            ]
+            bases.append((old.release.manifest.version, len(fresh), sum(fresh)))
+        return IncrementPlan(manifest.ref, manifest.version, tuple(bases))
 
 
 class _Builder:
@@ -258,10 +289,7 @@ def _read(paths: Mapping[bytes, str], digest: bytes) -> bytes:
 
 def _check(new: _Edition, olds: list[_Edition], keys: tuple[SigningKey, ...]) -> None:
     for old in olds:
-        if old.release.ref != new.release.ref:
-            raise UsageError(
-                f"An increment of {new.release.ref} cannot start from {old.release.ref}."
-            )
+        _check_ref(new.release.ref, old)
     digests = [old.digest for old in olds]
     if new.digest in digests or len(set(digests)) != len(digests):
         raise UsageError("An increment starts from other releases than its own, each named once.")
@@ -270,6 +298,11 @@ def _check(new: _Edition, olds: list[_Edition], keys: tuple[SigningKey, ...]) ->
         raise UsageError(
             "None of the keys signed the new release; sign its increment with one that did: --key."
         )
+
+
+def _check_ref(ref: Ref, old: _Edition) -> None:
+    if old.release.ref != ref:
+        raise UsageError(f"An increment of {ref} cannot start from {old.release.ref}.")
 
 
 def _check_worth(bases: tuple[Base, ...]) -> None:

@@ -3,10 +3,11 @@
 Deterministic: order comes from the trees alone, and each unit is encoded alone.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from hashlib import sha256
 from itertools import pairwise
+from threading import Lock
 from typing import NamedTuple
 
 import msgspec
@@ -16,7 +17,7 @@ from holdall.delivery.delta.increment import FORMAT, BaseTree, TreeSection
 from holdall.delivery.delta.shifts import ShiftMap, pack_maps
 from holdall.delivery.delta.wire import Index, Part, Recipe, Slice, Unit, encode
 from holdall.delivery.differ.encode import Encoded
-from holdall.delivery.differ.files import UNIT, FileDelta, delta, is_program, slices
+from holdall.delivery.differ.files import UNIT, FileDelta, Piece, delta, is_program, slices
 from holdall.delivery.differ.pairing import pair
 from holdall.delivery.differ.quotes import Quoting, quoting
 from holdall.delivery.differ.solid import Item, Solid, solids
@@ -116,19 +117,23 @@ def assemble(
     numbers = {digest: number for number, digest in enumerate(new.contents)}
     maps: list[ShiftMap] = []
     drafts: list[_Draft] = []
-    with ThreadPoolExecutor(workers) as pool:
+    lock = Lock()
+
+    def counted(size: int) -> None:
+        with lock:
+            report(size)
+
+    # files wait for their pieces, so those have workers of their own
+    with ThreadPoolExecutor(workers) as files, ThreadPoolExecutor(workers) as pieces:
+        shop = _Shop(quotings, read, pieces, counted)
         order = sorted(range(len(tasks)), key=lambda at: -_weight(tasks[at]))
-        running: dict[int, Future[FileDelta | tuple[Encoded, int]]] = {
-            at: pool.submit(_perform, tasks[at], quotings, read) for at in order
-        }
+        running = {at: files.submit(shop.perform, tasks[at]) for at in order}
         for at, task in enumerate(tasks):
             made = running.pop(at).result()
             if isinstance(made, FileDelta) and task.item:
                 drafts += _file_drafts(task.bases, task.item, made, numbers, maps)
-                report(task.item.size)
             elif task.solid and not isinstance(made, FileDelta):
                 drafts.append(_solid_draft(task.bases, task.solid, made, numbers))
-                report(sum(item.size for item in task.solid.items))
     drafts.sort(key=lambda draft: bool(draft.unit.fills))
     index = Index(
         tuple(draft.unit for draft in drafts),
@@ -172,15 +177,34 @@ def _weight(task: _Task) -> int:
     return sum(item.size for item in task.solid.items) if task.solid else 0
 
 
-def _perform(
-    task: _Task, quotings: Mapping[Bases, dict[bytes, Quoting]], read: Read
-) -> FileDelta | tuple[Encoded, int]:
-    if task.item:
-        old = read(task.item.old) if task.item.old else b""
-        return delta(np.frombuffer(old, np.uint8), np.frombuffer(read(task.item.digest), np.uint8))
-    if task.solid is None:
-        raise ValueError("a task without work")
-    return encode_solid(task.solid, quotings[task.bases], read)
+class _Shop(NamedTuple):
+    """What it takes to perform a task."""
+
+    quotings: Mapping[Bases, dict[bytes, Quoting]]
+    read: Read
+    pieces: Executor
+    report: Callable[[int], None]
+
+    def perform(self, task: _Task) -> FileDelta | tuple[Encoded, int]:
+        """Encode a file of its own, or a unit of many."""
+        if task.solid:
+            made = encode_solid(task.solid, self.quotings[task.bases], self.read)
+            self.report(sum(item.size for item in task.solid.items))
+            return made
+        if task.item is None:
+            raise ValueError("a task without work")
+        old = self.read(task.item.old) if task.item.old else b""
+        new = self.read(task.item.digest)
+        told: set[int] = set()
+
+        def each(make: Callable[[int], Piece], offsets: Iterable[int]) -> Iterable[Piece]:
+            for piece in self.pieces.map(make, offsets):
+                if piece.offset not in told:  # of several ways that are tried, the first counts
+                    told.add(piece.offset)
+                    self.report(piece.length)
+                yield piece
+
+        return delta(np.frombuffer(old, np.uint8), np.frombuffer(new, np.uint8), each)
 
 
 def _file_drafts(

@@ -1,7 +1,7 @@
 """Units for one file that has an older version of its own: programs, and whatever is large."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,6 +25,11 @@ _LARGE = 3 * 2**24
 _LEAST_USE = 64  # bytes of a page that a unit must copy for the page to join its prefix
 
 
+class _Stretch(NamedTuple):
+    offset: int
+    length: int
+
+
 class Piece(NamedTuple):
     """A slice of the new file and how it is encoded."""
 
@@ -32,6 +37,14 @@ class Piece(NamedTuple):
     length: int
     parts: tuple[Part, ...]
     encoded: Encoded
+
+
+class Each(Protocol):
+    """Does something for every offset, in any order, and gives what came out in theirs."""
+
+    def __call__(
+        self, make: Callable[[int], Piece], offsets: Iterable[int], /
+    ) -> Iterable[Piece]: ...
 
 
 class FileDelta(NamedTuple):
@@ -49,19 +62,21 @@ class FileDelta(NamedTuple):
         return dictated + sum(len(piece.encoded.stored) for piece in self.pieces)
 
 
-def delta(old: Bytes, new: Bytes) -> FileDelta:
-    """The least way found to make `new` out of `old`, or of nothing."""
+def delta(old: Bytes, new: Bytes, each: Each) -> FileDelta:
+    """The least way found to make `new` out of `old`, or of nothing; `each` encodes the pieces."""
     moved = _learned(old, new)
     options = []
     if moved is not None:
         image, shifts = moved
         transform = Transform.X86_64 if image.elf.machine == X86_64 else Transform.AARCH64
         rebased = image.rebased(shifts, 0, len(old))
-        options.append(FileDelta(_pieces(rebased, new, transform), shifts))
+        options.append(FileDelta(_pieces(rebased, new, transform, each), shifts))
     if not options or options[0].cost > _DEAR * len(new):
-        options.append(FileDelta(_pieces(old, new, Transform.RAW), None))
+        options.append(FileDelta(_pieces(old, new, Transform.RAW, each), None))
     best = min(options, key=lambda option: option.cost)
-    return FileDelta(tuple(_alone(piece, new) for piece in best.pieces), best.moved)
+    pieces = {piece.offset: piece for piece in best.pieces}
+    alone = each(lambda offset: _alone(pieces[offset], new), pieces)
+    return FileDelta(tuple(alone), best.moved)
 
 
 def is_program(data: Bytes) -> bool:
@@ -91,18 +106,20 @@ def _learned(old: Bytes, new: Bytes) -> tuple[Image, ShiftMap] | None:
     return None if moved is None or not len(moved.starts) else (ours, moved)
 
 
-def _pieces(source: Bytes, new: Bytes, transform: Transform) -> tuple[Piece, ...]:
+def _pieces(source: Bytes, new: Bytes, transform: Transform, each: Each) -> tuple[Piece, ...]:
     copies = align(source, new, bits=3 if len(new) < _LARGE else 4)
-    made = []
-    for offset in range(0, max(len(new), 1), UNIT):
-        length = min(UNIT, len(new) - offset)
-        made.append(_piece(source, new, copies, offset, length, transform=transform))
-    return tuple(made)
+
+    def encoded(offset: int) -> Piece:
+        stretch = _Stretch(offset, min(UNIT, len(new) - offset))
+        return _piece(source, new, copies, stretch, transform=transform)
+
+    return tuple(each(encoded, range(0, max(len(new), 1), UNIT)))
 
 
 def _piece(
-    source: Bytes, new: Bytes, copies: Copies, offset: int, length: int, *, transform: Transform
+    source: Bytes, new: Bytes, copies: Copies, stretch: _Stretch, *, transform: Transform
 ) -> Piece:
+    offset, length = stretch
     data = new[offset : offset + length]
     clipped = _clip(copies, offset, length)
     ranges = _ranges(clipped, len(source), whole=len(source) <= PREFIX and len(new) <= UNIT)
