@@ -17,14 +17,15 @@ pytestmark = [pytest.mark.vm, pytest.mark.network, pytest.mark.slow]
 
 JOB = r"""
 import fcntl, glob, json, os, struct, subprocess, sys, time
-from holdall.delivery.bundle import unpack_tree
-from holdall.model import release, tree
+from holdall.delivery.zstandard import decompress
+from holdall.forms import tree as form
+from holdall.model import tree
+from holdall.store.several import Several
 
 def listed(top):
-    # the tree a deployment was signed with
-    signed = release.parse(open(f"{top}/release", "rb").read())
+    # the tree of a deployment
     section = open(f"{top}/tree", "rb").read()
-    return tree.parse(unpack_tree(section, signed.packing.tree, signed.tree_digest.raw))
+    return tree.parse(decompress(section[8:], int.from_bytes(section[:8], "little")))
 
 def call(*argv):
     subprocess.run(argv, check=True)
@@ -111,6 +112,17 @@ result["repaired"] = [code, faults(holdall("verify"))]
     file.digest for file in listed(large.removesuffix("/files/large")).files if file.path == "large"
 )
 result["measured"] = measured(large) == expected
+# what an increment made: files named by digest, which get their places as hard links
+tree_of_it = listed(large.removesuffix("/files/large"))
+os.mkdir("/mnt/made")
+for file in tree_of_it.files:
+    path = large.removesuffix("large") + file.path
+    open(f"/mnt/made/{file.digest.hex()}", "wb").write(open(path, "rb").read())
+made = form.Objects(frozenset(tree_of_it.contents), "/mnt/made")
+form.lay_down(form.plan(tree_of_it, (made,)), Several(()), "/mnt/laid", verity=True)
+result["made"] = [
+    file.path for file in tree_of_it.files if measured(f"/mnt/laid/{file.path}") != file.digest
+]
 print("RESULT", json.dumps(result), flush=True)
 """
 
@@ -146,3 +158,4 @@ def test_the_kernel_measures_what_was_signed_and_finds_a_damaged_block(
     assert found["spoiled"][1]["1.0"] == [["large", "its content was changed"]]
     assert found["repaired"] == [0, {"1.0": [], "2.0": []}]
     assert found["measured"]
+    assert found["made"] == []
