@@ -77,3 +77,7 @@ class UnsupportedError(HoldallError):
 
 class ProgramError(HoldallError):
     """A program that holdall called ended with a failure of its own."""
+
+
+class NoGainError(HoldallError):
+    """What was asked for works, but has no use: it costs about as much as doing without it."""

@@ -15,7 +15,7 @@ from holdall.delivery import index as indexes
 from holdall.delivery.bundle import BundleSource, Opened
 from holdall.delivery.index import Index
 from holdall.delivery.layout import INCREMENT, Head
-from holdall.errors import CorruptError, HoldallError, UsageError
+from holdall.errors import CorruptError, NoGainError, UsageError
 from holdall.journeys.arrival import Arrival, arriving
 from holdall.journeys.build import (
     DEFAULT,
@@ -44,7 +44,10 @@ Read = Callable[[bytes], bytes]
 
 
 class Base(NamedTuple):
-    """A release an increment starts from: its version, and the bytes that one needs of it."""
+    """A release an increment starts from, and what one needs from there, in bytes.
+
+    `stored` of the increment, `full` of the full bundle: sections, and what holds new contents.
+    """
 
     release: str
     version: str
@@ -88,6 +91,7 @@ class _Edition(NamedTuple):
     digest: str
     tree: Tree
     index: Index  # type: ignore[assignment]  # hides a method of tuples
+    sections: int
     envelope: bytes
     signers: tuple[PublicKey, ...]
     extract: Callable[[set[bytes], str], dict[bytes, str]]
@@ -105,7 +109,7 @@ def build_increment(
     """Make `out`, an increment from the bundles `against` to `source`, a folder or a full bundle.
 
     `keys` sign what is said of it; with a bundle as source at least one must have signed that.
-    Raises UsageError for what does not go together, HoldallError when an increment would be hardly
+    Raises UsageError for what does not go together, NoGainError when an increment would be hardly
     smaller than the full bundle; then, or killed, it leaves no file at `out` but the one there was.
     """
     with plain_errors(f"{source} cannot be built"), ExitStack() as stack:
@@ -201,7 +205,7 @@ class _Builder:
                 old.digest,
                 old.release.manifest.version,
                 increment.cost(number) + sections,
-                full_cost(self._new.index, self._new.tree, old.tree),
+                self._new.sections + full_cost(self._new.index, self._new.tree, old.tree),
             )
             for number, old in enumerate(self._olds)
         )
@@ -242,6 +246,7 @@ def _from_folder(
         digest=sha256(made.payload).hexdigest(),
         tree=scanned.tree,
         index=indexes.parse(made.index, list(scanned.tree.contents.values())),
+        sections=len(made.tree) + len(made.index_section),
         envelope=made.envelope,
         signers=tuple(key.public for key in keys),
         extract=lambda wanted, _work: {digest: paths[digest] for digest in wanted},
@@ -261,6 +266,7 @@ def _from_bundle(path: str) -> Iterator[_Edition]:
             digest=arrival.digest,
             tree=opened.tree,
             index=opened.index,
+            sections=arrival.preamble.head.tree + arrival.preamble.head.index,
             envelope=arrival.preamble.envelope,
             signers=arrival.signed.signers,
             extract=extract,
@@ -308,7 +314,7 @@ def _check_ref(ref: Ref, old: _Edition) -> None:
 def _check_worth(bases: tuple[Base, ...]) -> None:
     for base in bases:
         if base.stored >= _WORTH * base.full:
-            raise HoldallError(
+            raise NoGainError(
                 f"From {base.version} an increment would take {base.stored} bytes where the full"
                 f" bundle takes about {base.full} for the same; publish the full bundle alone."
             )
