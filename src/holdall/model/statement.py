@@ -14,7 +14,7 @@ MAX_BYTES = 2**16
 MAX_BASES = 64
 PAYLOAD_TYPE = "application/vnd.holdall.increment+json"
 
-_Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"bases": "from"}):

@@ -35,7 +35,8 @@ def decode_addition(data: bytes | memoryview, size: int, prefix: bytes | memoryv
     """The `size` bytes of an add stream over a prefix; raises CorruptError."""
     facts, streams = _split(data)
     count, added = facts[0], facts[1]
-    if max(facts[2 + STREAMS :]) > 9 * max(3 * count, added):
+    longest = 9 * max(3 * count, added)
+    if max(count, added) > size or max(facts[2 + STREAMS :]) > longest:
         raise CorruptError("An add stream's columns are longer than they can be.")
     columns = unpack_varints(decode_lzma2(streams[0], facts[6]), 3 * count)
     copies = _copies(columns, count, size, len(prefix))
@@ -78,7 +79,9 @@ def _copies(columns: Numbers, count: int, size: int, prefix: int) -> Copies:
     sources = np.cumsum(unzigzag(columns[2 * count :])) + made.places
     ends = sources + lengths
     if count and (
-        int(np.cumsum(gaps + lengths)[-1]) > size or sources.min() < 0 or ends.max() > prefix
+        int(np.cumsum(gaps + lengths)[-1]) > size
+        or sources.min() < 0
+        or max(int(sources.max()), int(ends.max())) > prefix
     ):
         raise CorruptError("An add stream copies from where nothing is.")
     return Copies(gaps, lengths, sources)

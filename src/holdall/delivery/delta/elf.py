@@ -4,6 +4,7 @@ Reference: System V ABI, "ELF-64 Object File Format". A file that is odd in any 
 """
 
 import struct
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -89,7 +90,7 @@ def read_elf(image: Bytes) -> Elf | None:
     if table + count * entry > len(image):
         return None
     rows = list(_SECTION.iter_unpack(image[table : table + count * entry].tobytes()))
-    if any(row[1] != NOBITS and row[4] + row[5] > len(image) for row in rows):
+    if not _are_apart(rows, len(image)) or any(row[3] + row[5] > _MAX_ADDRESS for row in rows):
         return None
     texts = image[rows[names][4] : rows[names][4] + rows[names][5]].tobytes()
     sections = tuple(_section(row, texts) for row in rows)
@@ -97,6 +98,15 @@ def read_elf(image: Bytes) -> Elf | None:
     if bounds is None:
         return None
     return Elf(machine, kind == _FIXED, sections, bounds)
+
+
+def _are_apart(rows: list[tuple[int, ...]], length: int) -> bool:
+    """Whether sections lie within the file and share no byte: so all work is bounded by it."""
+    held = [(row[4], row[4] + row[5]) for row in rows if row[1] != NOBITS]
+    stretches = sorted((begin, end) for begin, end in held if begin != end)
+    return all(end <= length for _, end in held) and all(
+        one[1] <= other[0] for one, other in pairwise(stretches)
+    )
 
 
 def _section(row: tuple[int, ...], texts: bytes) -> Section:
@@ -107,8 +117,8 @@ def _section(row: tuple[int, ...], texts: bytes) -> Section:
 
 def _bounds(sections: tuple[Section, ...]) -> Bounds | None:
     placed = [it for it in sections if it.flags & _ALLOC and it.size and not it.flags & _TLS]
-    code = [it for it in sections if it.is_code]
-    if not code or any(it.address + it.size > _MAX_ADDRESS for it in placed):
+    code = [it for it in placed if it.is_code]
+    if not code:
         return None
     return Bounds(
         min(it.address for it in placed),

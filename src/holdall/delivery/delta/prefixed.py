@@ -17,6 +17,7 @@ else:
 _CHUNK = 2**16
 _SMALLEST_DICTIONARY = 4096
 _MAX_WINDOW = 27
+_SHORTEST_DICTIONARY = 8  # zstd's encoder makes no use of a shorter one
 
 Prefix = Sequence[bytes | memoryview]
 
@@ -58,7 +59,8 @@ def decode_zstd(data: bytes | memoryview, size: int, prefix: Prefix = ()) -> byt
     """The `size` bytes of a zstd frame made with a prefix; raises CorruptError."""
     options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _MAX_WINDOW}
     joined = b"".join(prefix)
-    dictionary = zstd.ZstdDict(joined, is_raw=True).as_prefix if joined else None
+    usable = len(joined) >= _SHORTEST_DICTIONARY
+    dictionary = zstd.ZstdDict(joined, is_raw=True).as_prefix if usable else None
     decoder = zstd.ZstdDecompressor(zstd_dict=dictionary, options=options)
     try:
         result = decoder.decompress(data, max_length=size + 1)

@@ -46,7 +46,7 @@ def unpack_maps(data: bytes) -> list[ShiftMap]:
     values = unpack_varints(data)
     number = int(values[0]) if len(values) else 0
     counts = values[1 : 1 + number]
-    pieces = int(counts.sum()) if len(counts) == number else -1
+    pieces = sum(counts.tolist()) if len(counts) == number else -1
     if not 0 <= pieces <= MAX_PIECES or len(values) != 1 + number + 2 * pieces:
         raise CorruptError("The increment's maps do not have the length promised.")
     starts = values[1 + number : 1 + number + pieces]
@@ -54,6 +54,9 @@ def unpack_maps(data: bytes) -> list[ShiftMap]:
     maps, at = [], 0
     for count in counts.tolist():
         piece = slice(at, at + count)
-        maps.append(ShiftMap(np.cumsum(starts[piece]), np.cumsum(shifts[piece])))
+        made = ShiftMap(np.cumsum(starts[piece]), np.cumsum(shifts[piece]))
+        if count and made.starts.min() < 0:
+            raise CorruptError("The increment's maps name addresses that are too large.")
+        maps.append(made)
         at += count
     return maps

@@ -156,7 +156,7 @@ def parse(data: bytes) -> Index:
             chosen = []
             for _ in range(_bounded(count, MAX_ENTRIES)):
                 filled += _unzigzag(fills.take())
-                chosen.append(filled)
+                chosen.append(_bounded(filled, MAX_ENTRIES - 1))
             units.append(
                 Unit(
                     wire.kinds[number],
