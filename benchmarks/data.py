@@ -15,13 +15,18 @@ BLOCK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One app in one or two versions, named by what is asked for; no requirement: made up."""
+    """One app in one or two versions, named by what is asked for; no requirement: made up.
+
+    With ``days``, a version comes with what it depends on as that was on a day: what somebody
+    has who installed it then, and not what its name brings today.
+    """
 
     name: str
     versions: tuple[str, ...]
     requirement: str | None = None
     with_dependencies: bool = False
     kind: Kind = Kind.WHEEL
+    days: tuple[str, ...] = ()
 
 
 DATASETS = {
@@ -99,9 +104,10 @@ def releases_of(dataset: Dataset, cache: Path, folder: Path) -> Iterator[Release
         if dataset.requirement is None:
             _make_up(release.files, changed=number > 0)
         else:
-            packages = cache / "wheels" / name
+            day = dataset.days[number] if dataset.days else None
+            packages = cache / "wheels" / (f"{name}-of-{day}" if day else name)
             alone = not dataset.with_dependencies
-            fetch(dataset.kind, dataset.requirement, version, packages, alone=alone)
+            fetch(dataset.kind, dataset.requirement, version, packages, alone=alone, day=day)
             unpack(packages, release.files)
         # Some peers share a file between versions only where its time is the same, too.
         for path in release.files.rglob("*"):

@@ -16,8 +16,13 @@ class Kind(Enum):
     DEBIAN = auto()
 
 
-def fetch(kind: Kind, requirement: str, version: str, folder: Path, *, alone: bool) -> None:
-    """Have a package in ``folder``, and what it depends on unless it is wanted ``alone``."""
+def fetch(
+    kind: Kind, requirement: str, version: str, folder: Path, *, alone: bool, day: str | None = None
+) -> None:
+    """Have a package in ``folder``, and what it depends on unless it is wanted ``alone``.
+
+    With a ``day``, only what had been published before it, in UTC.
+    """
     complete = folder / "complete"
     if complete.exists():
         return
@@ -26,6 +31,8 @@ def fetch(kind: Kind, requirement: str, version: str, folder: Path, *, alone: bo
         case Kind.WHEEL:
             argv = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
             extent = ["--no-deps"] if alone else []
+            if day is not None:
+                extent.append(f"--uploaded-prior-to={day}T00:00:00Z")
             _call([*argv, *extent, "--dest", ".", f"{requirement}=={version}"], folder)
         case Kind.DEBIAN:
             _call(["apt-get", "download", "--quiet", f"{requirement}={version}"], folder)

@@ -24,6 +24,10 @@ class Pair:
 
 _ANSIBLE = DATASETS["ansible"]
 _WEBENGINE = Dataset("webengine", ("6.11.1", "6.11.2"), "PyQt6-WebEngine-Qt6")
+# Each as on the day after its release: the update of somebody who follows the releases.
+_SPYDER = replace(
+    DATASETS["spyder"], versions=("6.1.7", "6.1.8"), days=("2026-08-29", "2026-10-24")
+)
 _CHROMIUM = Dataset(
     "chromium",
     ("150.0.7871.100-1~deb12u1", "156.0.8078.79-1~deb12u1"),
@@ -44,7 +48,7 @@ PAIRS = {
         Pair(
             "spyder",
             "spyder 6.1.7 → 6.1.8, with dependencies",
-            replace(DATASETS["spyder"], versions=("6.1.7", "6.1.8")),
+            _SPYDER,
             8_700_000,
         ),
         Pair("webengine", "Qt6 WebEngine 6.11.1 → 6.11.2", _WEBENGINE, 3_900_000),

@@ -1,9 +1,11 @@
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.contenders import Program, Verb
-from benchmarks.data import DATASETS, Release, releases_of, unique_bytes
+from benchmarks.data import DATASETS, Dataset, Release, releases_of, unique_bytes
 from benchmarks.pagecache import PAGE, cached_bytes
 from benchmarks.peers import missing_packages, peers
 from benchmarks.subject import Holdall
@@ -59,3 +61,19 @@ def test_every_peer_can_install_update_and_add(tmp_path: Path, verb: Verb) -> No
     new = release(tmp_path, "2", a="x")
     for peer in peers(tmp_path):
         assert peer.plan(verb, new, tmp_path / "disk")
+
+
+def test_dependencies_of_a_day_are_kept_apart_from_those_of_today(tmp_path: Path) -> None:
+    today = Dataset("app", ("1",), "app")
+    then = replace(today, days=("2026-08-29",))
+    for folder, content in (("app-1", "today"), ("app-1-of-2026-08-29", "then")):
+        packages = tmp_path / "wheels" / folder
+        packages.mkdir(parents=True)
+        (packages / "complete").touch()
+        with zipfile.ZipFile(packages / "app-1-py3-none-any.whl", "w") as wheel:
+            wheel.writestr("app/file", content)
+    found = [
+        (next(releases_of(dataset, tmp_path, tmp_path / name)).files / "app/file").read_text()
+        for dataset, name in ((today, "a"), (then, "b"))
+    ]
+    assert found == ["today", "then"]
