@@ -1,11 +1,6 @@
 """Updating by increments: one or several, over whatever the store holds, resumed, mended."""
 
 import json
-import os
-import random
-import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,33 +10,13 @@ from holdall.errors import UsageError
 from holdall.journeys.host import root_host
 from holdall.journeys.install import install
 from hostility import Victim, call, differences
-from increments import Pieces, Versions, make_increment, make_versions
+from increments import Pieces, Versions, make_increment
 from sample_app import APP as SAMPLE
 from sample_app import Bundles, installed_versions, tree_on_disk
 from surroundings import PYTHON, HoldallCli, environment_for
-from workbench import workbench
+from updates import HARM, edit, files, is_whole
 
 GONE, CORRUPT, USAGE = 3, 4, 2
-
-
-@pytest.fixture(scope="session")
-def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
-    """The versions and the increments between them."""
-    return make_versions(tmp_path_factory.mktemp("versions"))
-
-
-@pytest.fixture
-def store(tmp_path: Path, isolated_home: Path) -> Victim:
-    """An empty store that trusts the publisher."""
-    trusting_store(tmp_path / "store")
-    return Victim(tmp_path / "store", isolated_home)
-
-
-@pytest.fixture
-def user(store: Victim, versions: Versions) -> Victim:
-    """A store with version 1.0."""
-    store.accepts("install", versions.full("1.0"))
-    return store
 
 
 def plan_of(printed: str) -> dict[str, object]:
@@ -49,22 +24,6 @@ def plan_of(printed: str) -> dict[str, object]:
     (plan,) = json.loads(printed)
     assert isinstance(plan, dict)
     return plan
-
-
-def files(store: Victim, version: str) -> Path:
-    """The installed files of a version."""
-    printed = store.accepts("path", APP, "--version", version)
-    return Path(json.loads(printed)["path"])
-
-
-def is_whole(store: Victim, versions: Versions, active: str) -> bool:
-    """Whether the active version is this one, every file is right, and nothing else is left."""
-    assert tree_on_disk(files(store, active)) == tree_on_disk(versions.files(active))
-    store.accepts("verify")
-    assert not (store.root / "partial").exists()
-    for folder in ("staging", "journal"):
-        assert not list((store.root / folder).glob("*"))
-    return bool(json.loads(store.accepts("list"))[0]["version"] == active)
 
 
 def installed(store: Victim) -> list[str]:
@@ -246,6 +205,31 @@ def test_standard_input_comes_once(user: Victim) -> None:
     assert "standard input" in user.refuses("install", "-", "-", code=USAGE).message
 
 
+def test_the_same_files_under_a_new_version_need_no_unit(
+    user: Victim, versions: Versions, tmp_path: Path
+) -> None:
+    again = make_bundle(
+        tmp_path / "again",
+        tree_of_bundle(versions, "2.0"),
+        links={"link": "large"},
+        version="2.1",
+    )
+    step = make_increment(tmp_path / "step", [versions.full("2.0")], again)
+    user.accepts("update", step, versions.full("2.0"))
+    assert json.loads(user.accepts("list"))[0]["version"] == "2.1"
+    user.accepts("verify")
+    user.accepts("remove", APP)
+    plan = plan_of(user.accepts("install", versions.full("2.0"), step))
+    assert plan["version"] == "2.1"
+    user.accepts("verify")
+
+
+def tree_of_bundle(versions: Versions, version: str) -> dict[str, bytes]:
+    top = versions.files(version)
+    found = [path for path in top.rglob("*") if path.is_file() and not path.is_symlink()]
+    return {str(path.relative_to(top)): path.read_bytes() for path in found}
+
+
 # ------------------------------------------------------------------------------ as built
 
 
@@ -293,24 +277,6 @@ def test_what_the_program_builds_follows_an_old_bundle(
 
 
 # ------------------------------------------------------------------------------ mending
-
-
-def spoil(path: Path) -> None:
-    """Change a file and hide it: the time is as it was."""
-    status = path.stat()
-    path.write_bytes(bytes(status.st_size))
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def edit(path: Path) -> None:
-    path.write_bytes(b"edited")
-
-
-HARM: dict[str, tuple[Callable[[Path], None], int]] = {
-    "deleted": (Path.unlink, GONE),
-    "edited": (edit, GONE),
-    "spoiled": (spoil, CORRUPT),
-}
 
 
 @pytest.mark.parametrize("harm", HARM)
@@ -376,127 +342,6 @@ def test_what_an_increment_made_is_mended_from_the_full_bundle(
     assert "takes the full bundle" in refusal.message
 
 
-# ------------------------------------------------------------------------------ interrupted
-
-
-def piped(store: Victim, cli: HoldallCli, data: bytes, *others: Path) -> tuple[int, str]:
-    """Install from a stream; returns the exit code and what was complained of."""
-    done = subprocess.run(
-        [PYTHON, "-m", "holdall", "--root", store.root, "install", "-", *others],
-        input=data,
-        env=dict(cli.environment),
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    return done.returncode, done.stderr.decode()
-
-
-def kept(store: Victim) -> set[int]:
-    """The units that are kept of increments."""
-    names = {path.name for path in store.root.glob("partial/*/*/unit-*")}
-    return {int(name.removeprefix("unit-")) for name in names if not name.endswith(".new")}
-
-
-def test_an_increment_can_be_piped(
-    user: Victim, versions: Versions, holdall_cli: HoldallCli
-) -> None:
-    assert piped(user, holdall_cli, versions.first.read_bytes())[0] == 0
-    assert is_whole(user, versions, "2.0")
-
-
-def test_a_piped_increment_and_files_go_together(
-    store: Victim, versions: Versions, holdall_cli: HoldallCli
-) -> None:
-    data = versions.sliced.read_bytes()
-    assert piped(store, holdall_cli, data, versions.full("1.0"), versions.first)[0] == 0
-    assert is_whole(store, versions, "3.0")
-
-
-@pytest.mark.parametrize("harm", HARM)
-def test_a_base_is_replaced_for_a_piped_increment_too(
-    user: Victim, versions: Versions, holdall_cli: HoldallCli, harm: str
-) -> None:
-    HARM[harm][0](files(user, "1.0") / "large")
-    assert piped(user, holdall_cli, versions.first.read_bytes(), versions.full("1.0"))[0] == 0
-    assert tree_on_disk(files(user, "2.0")) == tree_on_disk(versions.files("2.0"))
-
-
-def test_a_stream_that_is_cut_short_loses_one_unit(
-    user: Victim, versions: Versions, holdall_cli: HoldallCli
-) -> None:
-    user.accepts("install", versions.full("2.0"))
-    data = versions.sliced.read_bytes()
-    lengths = [len(unit) for unit in stored_units(versions.sliced)]
-    assert len(lengths) > 6
-    for units in (2, 5):
-        status, complaint = piped(
-            user, holdall_cli, data[: len(data) - sum(lengths[units:]) + lengths[units] // 2]
-        )
-        assert status == CORRUPT
-        assert "cut short; what was finished of it is kept" in complaint
-        assert kept(user) == set(range(units))
-        assert json.loads(user.accepts("list"))[0]["version"] == "2.0"
-    row = next(row for row in json.loads(user.accepts("du")) if row["ref"] == "partial")
-    assert row["unique"] > 0
-    # what is finished is not read again: it may be anything now
-    start = len(data) - sum(lengths)
-    damaged = data[:start] + bytes(sum(lengths[:5])) + data[start + sum(lengths[:5]) :]
-    broken = user.root.parent / "broken.holdall"
-    broken.write_bytes(damaged)
-    user.accepts("install", broken)
-    assert is_whole(user, versions, "3.0")
-
-
-def stored_units(path: Path) -> list[bytes]:
-    """The stored units of an increment."""
-    from increments import read_index
-
-    pieces = Pieces.of(path.read_bytes())
-    found, at = [], 0
-    for unit in read_index(pieces.index).units:
-        found.append(pieces.units[at : at + unit.stored])
-        at += unit.stored
-    return found
-
-
-@pytest.mark.parametrize("command", ["gc", f"remove {APP}"])
-def test_what_is_kept_can_be_freed(
-    user: Victim, versions: Versions, holdall_cli: HoldallCli, command: str
-) -> None:
-    data = versions.first.read_bytes()
-    assert piped(user, holdall_cli, data[:-10])[0] == CORRUPT
-    assert kept(user)
-    user.accepts(*command.split())
-    assert not (user.root / "partial").exists()
-
-
-def test_a_kept_unit_that_was_spoiled_is_made_again(
-    user: Victim, versions: Versions, holdall_cli: HoldallCli
-) -> None:
-    data = versions.first.read_bytes()
-    assert piped(user, holdall_cli, data[:-1])[0] == CORRUPT
-    spoiled = [path for path in user.root.glob("partial/*/*/*") if len(path.name) == 64]
-    assert spoiled
-    for path in spoiled:
-        path.write_bytes(b"spoiled")
-    user.accepts("install", versions.first)
-    assert is_whole(user, versions, "2.0")
-
-
-def test_two_of_the_same_are_not_confused(
-    user: Victim, versions: Versions, tmp_path: Path, holdall_cli: HoldallCli
-) -> None:
-    """What was kept of one increment is not taken for another to the same release."""
-    other = make_increment(
-        tmp_path / "other", [versions.full("1.0")], versions.full("2.0"), slice_size=4096
-    )
-    assert piped(user, holdall_cli, versions.first.read_bytes()[:-1])[0] == CORRUPT
-    user.accepts("install", other)
-    shutil.rmtree(user.root / "partial")
-    assert is_whole(user, versions, "2.0")
-
-
 # ------------------------------------------------------------------------------ looking
 
 
@@ -516,57 +361,3 @@ def test_an_increment_tells_what_it_costs(user: Victim, versions: Versions) -> N
     assert status == 0
     assert "made from version 1.0" in printed
     assert "large (raw)" in printed
-
-
-# ------------------------------------------------------------------------------ killed
-
-KILLS = 20
-SEED = 20_261_123
-
-
-@pytest.fixture(scope="module")
-def heavy(tmp_path_factory: pytest.TempPathFactory) -> Versions:
-    """Two versions and an increment whose units take their time."""
-    made = Versions(tmp_path_factory.mktemp("heavy"))
-    chance = random.Random(SEED)
-    one = {f"part-{number}": chance.randbytes(400_000) for number in range(40)}
-    two = {path: data[:200_000] + b"new" + data[200_000:] for path, data in one.items()}
-    make_bundle(made.full("1.0"), one | {"bin/editor": b"1"}, version="1.0")
-    make_bundle(made.full("2.0"), two | {"bin/editor": b"1"}, version="2.0")
-    make_increment(made.first, [made.full("1.0")], made.full("2.0"), slice_size=135_168)
-    return made
-
-
-def test_an_interrupted_update_goes_on_where_it_was_killed(
-    memory: Path, tmp_path: Path, isolated_home: Path, heavy: Versions
-) -> None:
-    chance = random.Random(SEED)
-    root = memory / "store"
-    trusting_store(root)
-    user = Victim(root, isolated_home)
-    user.accepts("install", heavy.full("1.0"))
-    begin = memory / "begin"
-    subprocess.run(["cp", "-a", root, begin], check=True)
-    landed = resumed = 0
-    environment = environment_for(isolated_home)
-    with workbench(PYTHON, environment, tmp_path / "bench", "--root", root) as bench:
-        seconds = bench.expect(0, "update", heavy.first).seconds
-        for _ in range(4 * KILLS):
-            shutil.rmtree(root)
-            subprocess.run(["cp", "-a", begin, root], check=True)
-            moment = chance.uniform(0, seconds)
-            landed += bench("update", heavy.first, kill_after=moment).killed
-            finished = kept(user)
-            assert json.loads(bench.expect(0, "--json", "list").output)[0]["version"] in {
-                "1.0",
-                "2.0",
-            }
-            bench.expect(0, "verify")
-            assert kept(user) == finished
-            bench.expect(0, "update", heavy.first)
-            assert is_whole(user, heavy, "2.0")
-            resumed += bool(finished)
-            if landed >= KILLS and resumed >= KILLS // 4:
-                break
-    assert landed >= KILLS
-    assert resumed >= KILLS // 4

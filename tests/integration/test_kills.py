@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from sample_app import APP, Bundles, installed_versions, tree_on_disk
-from surroundings import PYTHON, Finished, Require, environment_for, expected, not_here, run
+from surroundings import PYTHON, Finished, Require, environment_for, expected, run
 from workbench import Ended, Workbench, workbench
 
 KILLS = 200
@@ -298,21 +298,6 @@ def test_a_disk_that_fills_up_costs_a_command_but_no_app(
             one.check_between(step)
             one.finish(step)
     assert NO_SPACE in seen
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path, require: Require) -> Iterator[Path]:
-    """A journalled ext4 of 12 MB without blocks kept for root; needs root."""
-    if os.geteuid() != 0:
-        not_here("needs root")
-    image, point = tmp_path / "small.img", tmp_path / "small"
-    with image.open("wb") as file:
-        file.truncate(12 << 20)
-    point.mkdir()
-    subprocess.run([require("mkfs.ext4"), "-q", "-m", "0", "-b", "4096", image], check=True)
-    subprocess.run(["mount", "-o", "loop", image, point], check=True)
-    yield point
-    subprocess.run(["umount", point], check=True)
 
 
 def fill(disk: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sample_app import Bundles
 from surroundings import PYTHON, environment_for, run
 
 COSTLY = {
@@ -25,6 +26,18 @@ except SystemExit:
     pass
 print(*sys.modules, sep="\\n", file=sys.stderr)
 """
+
+
+def test_installing_a_full_bundle_loads_nothing_for_increments(
+    isolated_home: Path, bundles: Bundles, tmp_path: Path
+) -> None:
+    store = ("--root", str(tmp_path / "store"))
+    words = [*store, "install", *bundles.trust, str(bundles.bundle("1.0"))]
+    environment = environment_for(isolated_home)
+    finished = run([PYTHON, "-c", PROBE, *words], environment=environment)
+    loaded = set(finished.stderr.splitlines())
+    assert "Installed" in finished.stdout
+    assert not {"numpy", "holdall.delivery.increment", "holdall.journeys.way"} & loaded
 
 
 @pytest.mark.parametrize("command", [["--version"], ["list"], ["path", "org.example.Absent"]])

@@ -170,7 +170,7 @@ def find_way(host: Host, shipment: Shipment, shelf: Shelf) -> Way | None:
     if route is None:
         raise NotFoundError(_lost(host, shipment, shelf))
     start = starts.get(route.start)
-    if start is None or (start.given and not route.steps):
+    if start is None or (start.given and not route.steps and not shipment.target.is_increment):
         return None
     legs: list[Leg] = []
     version, tree = start.version, start.tree
