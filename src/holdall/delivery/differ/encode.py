@@ -27,10 +27,10 @@ def smallest(options: "list[Encoded]") -> Encoded:
     return min(options, key=lambda option: len(option.stored))
 
 
-def plain(data: bytes, prefix: bytes, *, is_text: bool) -> Encoded:
-    """LZMA2 with a prefix."""
+def plain(data: bytes, prefix: bytes, *, is_known: bool) -> Encoded:
+    """LZMA2 with a prefix; what is neither text nor code may be aligned to four bytes."""
     stored = encode_lzma2(data, prefix, literal=3, alignment=0)
-    if not is_text and len(stored) > 2**12:
+    if not is_known and len(stored) > 2**12:
         other = encode_lzma2(data, prefix, literal=3, alignment=2)
         stored = min(stored, other, key=len)
     return Encoded(Kind.LZMA2, stored)
@@ -41,7 +41,7 @@ def against(data: Bytes, prefix: Bytes, copies: Copies) -> Encoded:
     added, rest = _addition(data, prefix, copies)
     options = [added]
     if rest > _MUCH * len(data):
-        options.append(plain(data.tobytes(), prefix.tobytes(), is_text=False))
+        options.append(plain(data.tobytes(), prefix.tobytes(), is_known=True))
     return smallest(options)
 
 

@@ -20,7 +20,9 @@ UNIT = 8 * 2**20
 PREFIX = 20 * 2**20
 _PAGE = 2**16
 _FEWEST_FIELDS = 50
-_DEAR = 0.25  # of the result: then other ways are tried
+_DEAR = 0.2  # of the result: then it may be less without moving addresses
+_USELESS = 0.3  # of the result: then it may be less without a prefix
+_SAMPLES = 3
 _LARGE = 3 * 2**24
 _LEAST_USE = 64  # bytes of a page that a unit must copy for the page to join its prefix
 
@@ -70,13 +72,28 @@ def delta(old: Bytes, new: Bytes, each: Each) -> FileDelta:
         image, shifts = moved
         transform = Transform.X86_64 if image.elf.machine == X86_64 else Transform.AARCH64
         rebased = image.rebased(shifts, 0, len(old))
-        options.append(FileDelta(_pieces(rebased, new, transform, each), shifts))
+        encoded = _encoder(rebased, new, transform)
+        options.append(FileDelta(tuple(each(encoded, range(0, max(len(new), 1), UNIT))), shifts))
     if not options or options[0].cost > _DEAR * len(new):
-        options.append(FileDelta(_pieces(old, new, Transform.RAW, each), None))
+        options += _unmoved(old, new, each, options[0] if options else None)
     best = min(options, key=lambda option: option.cost)
     pieces = {piece.offset: piece for piece in best.pieces}
     alone = each(lambda offset: _alone(pieces[offset], new), pieces)
     return FileDelta(tuple(alone), best.moved)
+
+
+def _unmoved(old: Bytes, new: Bytes, each: Each, rival: FileDelta | None) -> list[FileDelta]:
+    """The file without a map, if some of its pieces are less than what they are with one."""
+    encoded = _encoder(old, new, Transform.RAW)
+    offsets = list(range(0, max(len(new), 1), UNIT))
+    if rival is not None and len(offsets) > 2 * _SAMPLES:
+        chosen = offsets[len(offsets) // (2 * _SAMPLES) :: len(offsets) // _SAMPLES]
+        cost = sum(len(piece.encoded.stored) for piece in each(encoded, chosen))
+        held = {piece.offset: len(piece.encoded.stored) for piece in rival.pieces}
+        share = sum(held[offset] for offset in chosen) / max(sum(held.values()), 1)
+        if cost >= rival.cost * share:
+            return []
+    return [FileDelta(tuple(each(encoded, offsets)), None)]
 
 
 def is_program(data: Bytes) -> bool:
@@ -86,10 +103,10 @@ def is_program(data: Bytes) -> bool:
 
 def _alone(piece: Piece, new: Bytes) -> Piece:
     """The piece without a prefix where that is no longer."""
-    if len(piece.encoded.stored) <= _DEAR * piece.length:
+    if len(piece.encoded.stored) <= _USELESS * piece.length:
         return piece
     data = new[piece.offset : piece.offset + piece.length].tobytes()
-    option = plain(data, b"", is_text=False)
+    option = plain(data, b"", is_known=False)
     if len(option.stored) > len(piece.encoded.stored):
         return piece
     return piece._replace(parts=(), encoded=option)
@@ -106,14 +123,15 @@ def _learned(old: Bytes, new: Bytes) -> tuple[Image, ShiftMap] | None:
     return None if moved is None or not len(moved.starts) else (ours, moved)
 
 
-def _pieces(source: Bytes, new: Bytes, transform: Transform, each: Each) -> tuple[Piece, ...]:
+def _encoder(source: Bytes, new: Bytes, transform: Transform) -> Callable[[int], Piece]:
+    """What encodes the piece at an offset."""
     copies = align(source, new, bits=3 if len(new) < _LARGE else 4)
 
     def encoded(offset: int) -> Piece:
         stretch = _Stretch(offset, min(UNIT, len(new) - offset))
         return _piece(source, new, copies, stretch, transform=transform)
 
-    return tuple(each(encoded, range(0, max(len(new), 1), UNIT)))
+    return encoded
 
 
 def _piece(
@@ -124,7 +142,7 @@ def _piece(
     clipped = _clip(copies, offset, length)
     ranges = _ranges(clipped, len(source), whole=len(source) <= PREFIX and len(new) <= UNIT)
     if not ranges:
-        return Piece(offset, length, (), plain(data.tobytes(), b"", is_text=False))
+        return Piece(offset, length, (), plain(data.tobytes(), b"", is_known=False))
     starts = np.array([start for start, _ in ranges], np.int64)
     sizes = np.array([end - start for start, end in ranges], np.int64)
     prefix = np.concatenate([source[start:end] for start, end in ranges])

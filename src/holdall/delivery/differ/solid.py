@@ -53,7 +53,7 @@ def encode(solid: Solid, quotings: dict[bytes, Quoting], read: Read) -> tuple[En
         prefix.append(blank(data, part.blanks) if part.transform == Transform.TOKENS else data)
     data = b"".join(pieces)
     is_text = sum(b"\0" in piece[:4096] for piece in pieces) * 4 < len(pieces)
-    return plain(data, b"".join(prefix), is_text=is_text), len(data)
+    return plain(data, b"".join(prefix), is_known=is_text), len(data)
 
 
 def _order(item: Item) -> tuple[str, str]:
