@@ -31,6 +31,7 @@ from deltas import (
     origins_of,
     plain_lzma2,
     programs,
+    sample_image,
     section_count,
     shifts,
     tree_of,
@@ -501,32 +502,8 @@ def survives_rebasing(data: bytes) -> bool:
 SOME_PROGRAM = programs()[0].read_bytes()
 
 
-def tiny() -> bytes:
-    """An image with every kind of table, most of them with something in it."""
-    chance = random.Random(3)
-    calls = b"".join(b"\xe8" + struct.pack("<i", chance.randrange(-300, 300)) for _ in range(80))
-    frames = b"".join(struct.pack("<ii", 0, chance.randrange(0, 600)) for _ in range(8))
-    head = struct.pack("<BBBBiI", 1, 0x1B, 3, 0x3B, 0, 8)
-    relocations = b"".join(
-        struct.pack("<QQq", chance.randrange(64, 1800), 8, chance.randrange(64, 1800))
-        for _ in range(9)
-    )
-    return elf(
-        code(calls + chance.randbytes(300)),
-        Part(".rodata", bytes(chance.choice((0, 0, 255, 254, 3)) for _ in range(200))),
-        Part(".eh_frame_hdr", head + frames),
-        Part(".eh_frame", chance.randbytes(256)),
-        Part(".rela.dyn", relocations, RELA, entry=24),
-        Part(".relr.dyn", struct.pack("<4Q", 700, 2**64 - 1, 800, 5), RELR),
-        Part(".dynsym", chance.randbytes(72), DYNSYM, entry=24),
-        Part(".got", bytes(chance.choice((0, 100, 2)) for _ in range(80))),
-        Part(".data", chance.randbytes(120)),
-        Part(".bss", b"x" * 50, NOBITS),
-    )
-
-
 def test_truncated_and_flipped_images_never_crash() -> None:
-    for source in (tiny(), SOME_PROGRAM):
+    for source in (sample_image(), SOME_PROGRAM):
         for data in damaged(source, 150):
             survives_rebasing(data)
 
@@ -557,7 +534,7 @@ def test_mutated_images_never_crash(seed: int) -> None:
     chance = random.Random(seed)
     machines = [X86_64, AARCH64]
     taken = 0
-    sources = (tiny(), tiny(), SOME_PROGRAM)
+    sources = (sample_image(), sample_image(), SOME_PROGRAM)
     for turn in range(250):
         source = bytearray(sources[turn % 3])
         source[18:20] = chance.choice(machines).to_bytes(2, "little")

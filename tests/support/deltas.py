@@ -4,9 +4,10 @@ The images have no program headers: an address transform reads section headers a
 """
 
 import lzma
+import random
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from holdall.delivery.delta import wire
 from holdall.delivery.delta.columns import Numbers, pack_varints
-from holdall.delivery.delta.elf import NOBITS, PROGBITS, X86_64, Bytes
+from holdall.delivery.delta.elf import AARCH64, DYNSYM, NOBITS, PROGBITS, RELA, RELR, X86_64, Bytes
 from holdall.delivery.delta.increment import (
     BaseTree,
     Increment,
@@ -140,6 +141,84 @@ def shifts(pieces: Mapping[int, int]) -> ShiftMap:
 def numbers(values: Iterable[int]) -> Numbers:
     """Numbers as a column."""
     return np.array(list(values), np.int64)
+
+
+_SHIFT = 0x1000
+
+
+def sample_image(seed: int = 3, *, machine: int = X86_64, kind: int = DYN) -> bytes:
+    """An image with every kind of table; most of what they hold is an address in it."""
+    chance = random.Random(seed)
+    text = code(_sample_code(chance, machine), shift=_SHIFT)
+    start = places(text)[".text"] + _SHIFT
+    table = Part(".rodata", bytes(240), shift=_SHIFT)
+    header = Part(".eh_frame_hdr", bytes(12 + 8 * 8), shift=_SHIFT)
+    at = places(text, table, header, Part(".eh_frame", b""))
+    base, head, frames = (at[it] + _SHIFT for it in (".rodata", ".eh_frame_hdr", ".eh_frame"))
+    targets = [start + chance.randrange(len(text.data)) for _ in range(60)]
+    pairs = [(start + 10 * row - head, frames + 24 * row - head) for row in range(8)]
+    chance.shuffle(pairs)
+    parts = (
+        replace(text, data=_lea(start, base, machine) + text.data[14:]),
+        replace(table, data=struct.pack("<60i", *(target - base for target in targets))),
+        replace(header, data=_packed("<BBBBiI", (1, 0x1B, 3, 0x3B, 0, 8)) + _packed("<ii", *pairs)),
+        Part(".eh_frame", _frames(chance, frames, targets), shift=_SHIFT),
+        Part(".rela.dyn", _records(chance, machine), RELA, shift=_SHIFT, entry=24),
+        Part(".relr.dyn", struct.pack("<4Q", 0x2D00, 2**64 - 1, 0x2E05, 5), RELR, shift=_SHIFT),
+        Part(".dynsym", _addresses(chance, 9), DYNSYM, shift=_SHIFT, entry=24),
+        Part(".got", _addresses(chance, 10), shift=2 * _SHIFT),
+        Part(".data", _addresses(chance, 120), shift=2 * _SHIFT),
+        Part(".bss", bytes(50), NOBITS, shift=2 * _SHIFT),
+    )
+    return elf(*parts, machine=machine, kind=kind)
+
+
+def _packed(form: str, *rows: Sequence[int]) -> bytes:
+    return b"".join(struct.pack(form, *row) for row in rows)
+
+
+def _lea(start: int, base: int, machine: int) -> bytes:
+    """Two instructions that name where tables of offsets begin; they take 14 bytes."""
+    if machine != X86_64:
+        return bytes(14)
+    places = (base, base + 80)
+    return b"".join(
+        b"\x48\x8d\x05" + struct.pack("<i", place - (start + 7 * number + 7))
+        for number, place in enumerate(places)
+    )
+
+
+def _sample_code(chance: random.Random, machine: int) -> bytes:
+    if machine == AARCH64:
+        opcodes = (0x94000000, 0x14000000, 0x54000000, 0x10000000, 0x90000000, 0x91000000)
+        words = [chance.choice(opcodes) | chance.randrange(64) << 5 for _ in range(400)]
+        return struct.pack("<400I", *words)
+    heads = (b"\xe8", b"\xe9", b"\x0f\x84", b"\x48\x8d\x05", b"\x8b\x0d", b"\x83\x3d", b"\xbf")
+    pieces = [
+        chance.choice(heads) + struct.pack("<i", chance.randrange(-900, 1900)) for _ in range(250)
+    ]
+    return b"".join(piece + chance.randbytes(chance.choice((0, 0, 1, 4))) for piece in pieces)
+
+
+def _frames(chance: random.Random, start: int, targets: list[int]) -> bytes:
+    """Descriptions of 24 bytes, some with a handler; they stand at addresses from `start` on."""
+    rows = []
+    for row, target in enumerate(targets[:9]):
+        at = start + 24 * row
+        handler = struct.pack("<Bi", 4, chance.choice(targets) - (at + 17)) + bytes(3)
+        rows.append(struct.pack("<Iiii", 20, 24 * row + 4, target - (at + 8), 9))
+        rows.append(handler if row % 2 else bytes(8))
+    return b"".join(rows)
+
+
+def _addresses(chance: random.Random, count: int) -> bytes:
+    return b"".join(struct.pack("<Q", chance.randrange(0x1000, 0x3400)) for _ in range(count))
+
+
+def _records(chance: random.Random, machine: int) -> bytes:
+    kind = 1027 if machine == AARCH64 else 8
+    rows = [(chance.randrange(0x2C00, 0x3200), kind, chance.randrange(_SHIFT)) for _ in range(20)]
+    return _packed("<QQQ", *rows)
 
 
 def programs(most: int = 300_000) -> list[Path]:

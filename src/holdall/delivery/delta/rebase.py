@@ -26,6 +26,7 @@ from holdall.delivery.delta.references import References
 from holdall.delivery.delta.shifts import ShiftMap
 
 WINDOW = 2**20
+_WIDEST = 8  # bytes of a field
 _MACHINES: dict[int, ModuleType] = {X86_64: x86_64, AARCH64: aarch64}
 
 
@@ -79,6 +80,12 @@ class Image:
 
     def rebased(self, moved: ShiftMap, low: int, high: int) -> Bytes:
         """The bytes [low, high) of the file, with every address moved."""
+        # a field that the range cuts is moved as a whole
+        begin, end = max(low - _WIDEST + 1, 0), min(high + _WIDEST - 1, len(self.data))
+        return self._stretch(moved, begin, end)[low - begin : high - begin]
+
+    def _stretch(self, moved: ShiftMap, low: int, high: int) -> Bytes:
+        """The same, but for fields that the range cuts."""
         out = self.data[low:high].copy()
         for window in self.windows:
             if window.begin < high and window.end > low:
