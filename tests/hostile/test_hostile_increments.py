@@ -160,6 +160,27 @@ def corrupted(data: bytes, chance: random.Random, number: int) -> bytes:
     return bytes(damaged)
 
 
+@pytest.mark.parametrize("given_along", ["2.0", "1.0"])
+def test_a_bad_increment_costs_a_download_but_no_update(
+    store: Victim, versions: Versions, pieces: Pieces, given: Given, given_along: str
+) -> None:
+    """With the full bundle beside it a bad unit does no harm; an old bundle cannot help."""
+    damaged = bytearray(pieces.bytes)
+    damaged[-1] ^= 1
+    words = ("--root", store.root, "install", given(bytes(damaged)), versions.full(given_along))
+    before = store.seen()
+    status, _, complaints = call("--json", *words)
+    if given_along == "1.0":
+        assert status == 4
+        assert differences(before, store.seen()) == []
+        return
+    assert status == 0
+    assert "The full bundle is used instead" in complaints
+    made = Path(json.loads(store.accepts("path", APP))["path"])
+    assert tree_on_disk(made) == tree_on_disk(versions.files("2.0"))
+    store.accepts("verify")
+
+
 # ------------------------------------------------------------------------------ who signed
 
 

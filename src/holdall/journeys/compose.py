@@ -32,7 +32,6 @@ _LEVEL = 3
 _NAMED = 5  # files that a message names
 _PIECE = 2**20
 _FLUSHED = 2**24
-Told = Callable[[int], None]
 
 
 class _Stage(NamedTuple):
@@ -40,6 +39,28 @@ class _Stage(NamedTuple):
 
     tree: Tree
     data: bytes
+
+
+class _Told:
+    """Hears what was made, and has it written to the disk meanwhile, a good piece at a time."""
+
+    def __init__(self, meter: Meter, folder: str) -> None:
+        self._meter = meter
+        self._folder = folder
+        self._waiting = 0
+        self.warn = meter.warn
+
+    def add(self, size: int) -> None:
+        """So many bytes more were made."""
+        self._meter.add(size)
+        self._waiting += size
+        if self._waiting >= _FLUSHED:
+            self._waiting = 0
+            fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                sync_filesystem(fd)
+            finally:
+                os.close(fd)
 
 
 @contextmanager
@@ -53,13 +74,13 @@ def composed(
     NotFoundError when contents are nowhere to be had.
     """
     folders: list[str] = []
-    report = _flushing(host.layout.root, meter.add)
+    told = _Told(meter, host.layout.root)
     try:
         stage = _Stage(way.start, b"")
         for leg in way.legs:
             folder = partial.folder_of(host.layout, release.ref, leg.arrival.preamble.index)
             folders.append(folder)
-            stage = _made(leg.onto(stage.tree), shelf, folder, report)
+            stage = _stage(leg, stage.tree, shelf, folder, told)
         yield _ready(stage, shelf, release, meter)
     except (KeyboardInterrupt, CutShortError):
         raise
@@ -69,46 +90,45 @@ def composed(
     _clear(folders)
 
 
-def _flushing(folder: str, report: Told) -> Told:
-    """The same, which has what was made written to the disk meanwhile, a good piece at a time."""
-    waiting = 0
+def _stage(leg: Leg, base: Tree, shelf: Shelf, folder: str, told: "_Told") -> _Stage:
+    """One release on the way; where its increment fails, by its full bundle if that was given."""
+    release = leg.arrival.release
+    fulls = [it for it in shelf.fulls if it.arrival.release.tree_digest == release.tree_digest]
+    try:
+        leg = leg.onto(base)
+        made = _made(leg, shelf, folder, told)
+        if not made.failed:
+            return _completed(release, leg.skeleton.complete(made.digests))
+    except CutShortError:
+        raise
+    except CorruptError as error:
+        if not fulls:
+            raise
+        told.warn(f"{error} The full bundle is used instead.")
+    else:
+        if not fulls:
+            raise _unmakeable(release, leg.skeleton, made.failed)
+    return _Stage(fulls[0].opened.tree, b"")
 
-    def told(size: int) -> None:
-        nonlocal waiting
-        waiting += size
-        report(size)
-        if waiting >= _FLUSHED:
-            waiting = 0
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                sync_filesystem(fd)
-            finally:
-                os.close(fd)
 
-    return told
-
-
-def _made(leg: Leg, shelf: Shelf, folder: str, report: Told) -> _Stage:
-    """One release on the way, whose new contents are put on the shelf."""
+def _made(leg: Leg, shelf: Shelf, folder: str, told: "_Told") -> "Made":
+    """What an increment makes, put on the shelf."""
     needed = leg.needed()
     found = shelf.locate(needed)
-    found |= shelf.extract(needed - found.keys(), f"{folder}/bases", report)
+    found |= shelf.extract(needed - found.keys(), f"{folder}/bases", told.add)
     with _units(leg.arrival, folder) as stored:
-        made = _make(leg, stored, found=found, folder=folder, report=report)
+        made = _make(leg, stored, found=found, folder=folder, report=told.add)
         if made.failed and shelf.fulls:
             spoiled = {digest for digest, path in found.items() if not _is_sound(path, digest)}
-            if better := shelf.extract(spoiled, f"{folder}/others", report):
+            if better := shelf.extract(spoiled, f"{folder}/others", told.add):
                 found |= better
                 again = stored._replace(stream=None)
-                made = _make(leg, again, found=found, folder=folder, report=report)
+                made = _make(leg, again, found=found, folder=folder, report=told.add)
     shelf.add(made.digests.values(), folder)
-    release = leg.arrival.release
-    if made.failed:
-        for full in shelf.fulls:
-            if full.arrival.release.tree_digest == release.tree_digest:
-                return _Stage(full.opened.tree, b"")
-        raise _unmakeable(release, leg.skeleton, made.failed)
-    data = leg.skeleton.complete(made.digests)
+    return made
+
+
+def _completed(release: Release, data: bytes) -> _Stage:
     if trees.tree_digest(data) != release.tree_digest:
         raise CorruptError(
             f"The increment does not make {release.manifest.id} {release.manifest.version} as it "
@@ -119,7 +139,12 @@ def _made(leg: Leg, shelf: Shelf, folder: str, report: Told) -> _Stage:
 
 
 def _make(
-    leg: Leg, stored: "Stored", *, found: Mapping[bytes, str], folder: str, report: Told
+    leg: Leg,
+    stored: "Stored",
+    *,
+    found: Mapping[bytes, str],
+    folder: str,
+    report: Callable[[int], None],
 ) -> "Made":
     from holdall.delivery.increment import make
 

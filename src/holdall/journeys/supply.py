@@ -29,6 +29,10 @@ class Meter:
         self._done = 0
         self.add(0)
 
+    def warn(self, text: str) -> None:
+        """Something that must be seen."""
+        self._report(Event(text, loud=True))
+
     def add(self, size: int) -> None:
         """So many bytes more are done."""
         self._done += size
