@@ -21,6 +21,8 @@ def fetch(
 ) -> None:
     """Have a package in ``folder``, and what it depends on unless it is wanted ``alone``.
 
+    Debian's may be several of one version, with spaces between.
+
     With a ``day``, only what had been published before it, in UTC.
     """
     complete = folder / "complete"
@@ -35,7 +37,8 @@ def fetch(
                 extent.append(f"--uploaded-prior-to={day}T00:00:00Z")
             _call([*argv, *extent, "--dest", ".", f"{requirement}=={version}"], folder)
         case Kind.DEBIAN:
-            _call(["apt-get", "download", "--quiet", f"{requirement}={version}"], folder)
+            named = [f"{package}={version}" for package in requirement.split()]
+            _call(["apt-get", "download", "--quiet", *named], folder)
     complete.touch()
 
 

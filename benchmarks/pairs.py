@@ -31,7 +31,7 @@ _SPYDER = replace(
 _CHROMIUM = Dataset(
     "chromium",
     ("150.0.7871.100-1~deb12u1", "156.0.8078.79-1~deb12u1"),
-    "chromium",
+    "chromium chromium-common",
     kind=Kind.DEBIAN,
 )
 PAIRS = {
