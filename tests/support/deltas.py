@@ -6,14 +6,16 @@ The images have no program headers: an address transform reads section headers a
 import lzma
 import random
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import numpy as np
 
+from holdall.delivery.delta import make as making
 from holdall.delivery.delta import wire
 from holdall.delivery.delta.columns import Numbers, pack_varints
 from holdall.delivery.delta.elf import AARCH64, DYNSYM, NOBITS, PROGBITS, RELA, RELR, X86_64, Bytes
@@ -26,7 +28,7 @@ from holdall.delivery.delta.increment import (
 )
 from holdall.delivery.delta.rebase import Image, read_image
 from holdall.delivery.delta.shifts import ShiftMap
-from holdall.delivery.delta.wire import Index, Recipe
+from holdall.delivery.delta.wire import Index, Recipe, Slice, Unit
 from holdall.delivery.differ.assemble import Assembled, assemble, plan
 from holdall.model import tree as trees
 from holdall.model.digest import digest_of
@@ -346,3 +348,88 @@ def index_section(data: bytes) -> bytes:
 def sha(data: bytes) -> bytes:
     """A plain digest."""
     return sha256(data).digest()
+
+
+# ------------------------------------------------------------------------------ making
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """An increment and a folder in which it is applied; the base's contents are files there."""
+
+    made: Made
+    folder: Path
+    base: int = 0
+
+    def __post_init__(self) -> None:
+        for place in (self.held, self.out):
+            place.mkdir(parents=True, exist_ok=True)
+        for digest in self.made.olds[self.base].contents:
+            self.path(digest).write_bytes(self.made.contents[digest])
+        self.file.write_bytes(b"head" + b"".join(self.made.sections.units))
+
+    @property
+    def held(self) -> Path:
+        return self.folder / "held"
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def file(self) -> Path:
+        """What has the units, after four bytes of something else."""
+        return self.folder / "units"
+
+    def path(self, digest: bytes) -> Path:
+        """Where a content of the base lies."""
+        return self.held / digest.hex()
+
+    def find(self, digest: bytes) -> str | None:
+        path = self.path(digest)
+        return str(path) if path.exists() else None
+
+    def apply(
+        self,
+        report: Callable[[int], None] = lambda _size: None,
+        *,
+        stream: BinaryIO | None = None,
+        increment: Increment | None = None,
+    ) -> making.Made:
+        """Make what is new, in `out`; from a stream the units are copied to a file meanwhile."""
+        spool = self.folder / "spool"
+        with spool.open("w+b") if stream else self.file.open("rb") as file:
+            return making.make(
+                increment or self.made.increment,
+                self.base,
+                self.made.olds[self.base],
+                self.made.skeleton(self.base),
+                find=self.find,
+                stored=making.Stored(file.fileno(), 4, stream),
+                folder=str(self.out),
+                report=report,
+            )
+
+    def check(self, result: making.Made) -> None:
+        """All that is new was made, lies where it should, and completes the new tree."""
+        assert result.failed == {}
+        skeleton = self.made.skeleton(self.base)
+        assert set(result.digests) == set(skeleton.new)
+        for digest in result.digests.values():
+            assert (self.out / digest.hex()).read_bytes() == self.made.contents[digest]
+        assert skeleton.complete(result.digests) == trees.encode(self.made.new)
+
+    def again(self, index: Index, units: Sequence[bytes]) -> "Workplace":
+        """The same with another index and other units."""
+        section = index_section(wire.encode(index))
+        sections = self.made.sections._replace(index=section, units=tuple(units))
+        return replace(self, made=replace(self.made, sections=sections))
+
+
+def unit(
+    data: bytes, *outputs: Slice, parts: Sequence[wire.Part] = (), fills: Sequence[int] = ()
+) -> tuple[Unit, bytes]:
+    """A unit that needs no prefix, and what is stored of it."""
+    stored = lzma2(data)
+    made = Unit(1, len(data), len(stored), sha(stored), outputs, tuple(parts), tuple(fills))
+    return made, stored

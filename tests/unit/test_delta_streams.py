@@ -195,8 +195,8 @@ def test_what_has_nothing_in_common_is_given_plainly() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 5000])
 def test_plain_data_comes_back(size: int) -> None:
-    for is_text in (False, True):
-        stored = plain(NOISE[:size], NOISE[:100], is_text=is_text).stored
+    for is_known in (False, True):
+        stored = plain(NOISE[:size], NOISE[:100], is_known=is_known).stored
         assert decode_lzma2(stored, size, (NOISE[:100],)) == NOISE[:size]
 
 

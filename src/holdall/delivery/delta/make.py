@@ -7,9 +7,11 @@ prefix and the result of a unit twice, and the address tables of one old image.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from hashlib import sha256
+from itertools import chain
 from typing import BinaryIO, NamedTuple
 
 import msgspec
@@ -20,7 +22,7 @@ from holdall.delivery.delta.increment import Increment, Skeleton, is_known
 from holdall.delivery.delta.tokens import fill
 from holdall.delivery.delta.wire import Slice, Unit
 from holdall.errors import CorruptError
-from holdall.model.digest import BLOCK, digest_of, digest_of_leaves, leaf_hashes
+from holdall.model.digest import BLOCK, SIZE, digest_of, digest_of_leaves, leaf_hashes
 from holdall.model.tree import Tree
 from holdall.system import crew
 from holdall.system.files import write_all
@@ -86,11 +88,14 @@ def make(
         else:
             report(amount)
 
-    crew.share_out(bench.arriving(pending, first), len(first), bench.perform, report=told)
+    arriving = bench.arriving(pending, first)
+    if first:
+        crew.share_out(arriving, len(first), bench.perform, report=told)
+    elif pending:
+        deque(arriving, 0)
     bench.settle()
     for number in pending:
-        if increment.index.units[number].fills:
-            bench.check_filled(number)
+        if increment.index.units[number].fills and bench.can_fill(number):
             told(number, bench.perform(number))
             bench.settle()
     return bench.made()
@@ -118,6 +123,7 @@ class _Bench:
             number: increment.outputs(self._index.units[number], skeleton.sizes)
             for number in self._recipe
         }
+        _check_slices(self._outputs.values(), self._sizes)
         contents = list(tree.contents.items())
         self._decoder = Decoder(increment.maps, Bases(find))
         self._wanted = {
@@ -135,12 +141,14 @@ class _Bench:
             unit = self._index.units[number]
             if not is_known(unit):
                 self.failed[number] = "this holdall is too old for how it is made"
-            elif any(self._find(digest) is None for digest in self._wanted[number].bases):
-                self.failed[number] = "a file it builds on is missing"
             elif self._is_done(number):
                 report(self._amount(number))
             else:
-                left.append(number)
+                self._undo(number)
+                if any(self._find(digest) is None for digest in self._wanted[number].bases):
+                    self.failed[number] = "a file it builds on is missing"
+                else:
+                    left.append(number)
         return left
 
     def arriving(self, pending: list[int], first: list[int]) -> Iterator[int]:
@@ -148,16 +156,19 @@ class _Bench:
         if self._stored.stream is None:
             yield from sorted(first, key=lambda number: -self._index.units[number].raw)
             return
-        wanted, now = set(pending), set(first)
+        # the last is held back until all has come: who hands out tasks is ended after the last
+        wanted, now, last = set(pending), set(first), max(first, default=-1)
         for number, unit in enumerate(self._index.units):
             data = exactly(self._stored.stream, unit.stored)
             if number in wanted:
                 os.lseek(self._stored.fd, self._offsets[number], os.SEEK_SET)
                 write_all(self._stored.fd, data)
-            if number in now:
+            if number in now and number != last:
                 yield number
         if self._stored.stream.read(1):
             raise CorruptError("The increment goes on after its end.")
+        if first:
+            yield last
 
     def perform(self, number: int) -> int:
         """Decode one unit and write what it makes; returns the bytes, or FAILED."""
@@ -178,13 +189,20 @@ class _Bench:
         self._write(number, outputs, memoryview(made))
         return self._amount(number)
 
-    def check_filled(self, number: int) -> None:
-        """Raise CorruptError where a unit quotes contents that nothing before it made."""
-        for content in self._index.units[number].fills:
-            if content >= len(self._origins) or (
-                self._origins[content] is None and content not in self._digests
-            ):
-                raise CorruptError("The increment quotes a content that is not there yet.")
+    def can_fill(self, number: int) -> bool:
+        """Whether the contents a unit quotes are there; it fails where one of them has failed.
+
+        Raises CorruptError where it quotes contents that nothing before it was to make.
+        """
+        fills = self._index.units[number].fills
+        if any(content >= len(self._origins) for content in fills):
+            raise CorruptError("The increment quotes a content that its tree does not have.")
+        lacking = (self._new & set(fills)) - self._digests.keys()
+        if lacking - {output.content for it in self.failed for output in self._outputs[it]}:
+            raise CorruptError("The increment quotes a content that is not there yet.")
+        if lacking:
+            self.failed[number] = "a file it quotes could not be made"
+        return not lacking
 
     def settle(self) -> None:
         """Read the records of finished units, and give whole contents their names."""
@@ -202,11 +220,12 @@ class _Bench:
                     slices.setdefault(output.content, {})[output.offset] = told
         for content, leaves in slices.items():
             joined = b"".join(leaves[offset] for offset in sorted(leaves))
-            if content in self._digests or len(joined) != 32 * -(-self._sizes[content] // BLOCK):
+            if content in self._digests or len(joined) != SIZE * -(-self._sizes[content] // BLOCK):
                 continue
             digest = digest_of_leaves(joined, self._sizes[content])
             self._digests[content] = digest
             with suppress(FileNotFoundError):
+                os.truncate(self._sliced(content), self._sizes[content])
                 os.rename(self._sliced(content), self._named(digest))
 
     def made(self) -> Made:
@@ -232,30 +251,38 @@ class _Bench:
                 told.append(b"")
             elif self._is_whole(output):
                 told.append(digest_of(piece))
-                _write_at(self._named(told[-1]), piece, 0)
+                _write_whole(self._named(told[-1]), piece)
             else:
                 told.append(leaf_hashes(piece))
                 _write_at(self._sliced(output.content), piece, output.offset)
         path = self._record(number)
-        _write_at(f"{path}.new", msgspec.msgpack.encode(_Record(told)), 0)
+        _write_whole(f"{path}.new", msgspec.msgpack.encode(_Record(told)))
         os.rename(f"{path}.new", path)
 
     def _is_done(self, number: int) -> bool:
         """Whether an earlier run finished a unit and what it made is still what it was."""
         record = self._read_record(number)
-        if record is None or len(record.outputs) != len(self._outputs[number]):
-            return False
-        return all(
+        return record is not None and all(
             output.content not in self._new or self._is_there(output, told)
             for output, told in zip(self._outputs[number], record.outputs, strict=True)
         )
+
+    def _undo(self, number: int) -> None:
+        """Have nothing say that a unit is done; its slices are missing where the others are."""
+        for output in self._outputs[number]:
+            if output.content in self._new and not self._is_whole(output):
+                with suppress(FileNotFoundError):
+                    os.rename(self._joined(output.content), self._sliced(output.content))
+        with suppress(FileNotFoundError):
+            os.unlink(self._record(number))
 
     def _is_there(self, output: Slice, told: bytes) -> bool:
         if self._is_whole(output):
             data = _read(self._named(told), 0, output.length + 1)
             return data is not None and digest_of(data) == told
+        is_last = output.offset + output.length == self._sizes[output.content]
         for path in (self._sliced(output.content), self._joined(output.content)):
-            data = _read(path, output.offset, output.length) if path else None
+            data = _read(path, output.offset, output.length + is_last)
             if data is not None and len(data) == output.length and leaf_hashes(data) == told:
                 return True
         return False
@@ -286,12 +313,18 @@ class _Bench:
         return output.length == self._sizes[output.content]
 
     def _read_record(self, number: int) -> _Record | None:
-        with (
-            suppress(FileNotFoundError, msgspec.MsgspecError),
-            open(self._record(number), "rb") as file,
-        ):
-            return msgspec.msgpack.decode(file.read(), type=_Record)
-        return None
+        try:
+            with open(self._record(number), "rb") as file:
+                record = msgspec.msgpack.decode(file.read(), type=_Record)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return None
+        expected = [self._told_length(output) for output in self._outputs[number]]
+        return record if [len(told) for told in record.outputs] == expected else None
+
+    def _told_length(self, output: Slice) -> int:
+        if output.content not in self._new:
+            return 0
+        return SIZE if self._is_whole(output) else SIZE * -(-output.length // BLOCK)
 
     def _record(self, number: int) -> str:
         return f"{self._folder}/unit-{number}"
@@ -303,11 +336,35 @@ class _Bench:
         return f"{self._folder}/{digest.hex()}"
 
 
+def _check_slices(made: Iterable[list[Slice]], sizes: tuple[int, ...]) -> None:
+    """Raise CorruptError where slices overlap or do not end between blocks.
+
+    Then the hashes of their blocks would not be those of the file that is made of them.
+    """
+    ends: dict[int, int] = {}
+    for content, offset, length in sorted(chain.from_iterable(made)):
+        size = sizes[content]
+        if length == size:
+            continue
+        end = offset + length
+        if not length or offset < ends.get(content, 0) or (end % BLOCK and end != size):
+            raise CorruptError("The increment makes a content of slices that do not fit together.")
+        ends[content] = end
+
+
 def _offsets(units: tuple[Unit, ...], first: int) -> list[int]:
     offsets = [first]
     for unit in units:
         offsets.append(offsets[-1] + unit.stored)
     return offsets
+
+
+def _write_whole(path: str, data: bytes | memoryview) -> None:
+    fd = os.open(path, _CREATE | os.O_TRUNC, 0o644)
+    try:
+        write_all(fd, data)
+    finally:
+        os.close(fd)
 
 
 def _write_at(path: str, data: bytes | memoryview, offset: int) -> None:
