@@ -230,6 +230,19 @@ def programs(most: int = 300_000) -> list[Path]:
     return [path for path in found if path.stat().st_size <= most]
 
 
+def relinked(old: bytes) -> tuple[bytes, int]:
+    """A program with 64 bytes more in the middle of its code, and from which address on it moved.
+
+    The last bytes of the code make room.
+    """
+    found = image(old)
+    section = max(found.elf.code, key=lambda it: it.size)
+    place = section.offset + section.size // 2
+    moved = found.rebased(shifts({0: 0, place + section.shift: 64}), 0, len(old)).tobytes()
+    new = moved[:place] + b"\x90" * 64 + moved[place : section.end - 64] + moved[section.end :]
+    return new, place + section.shift
+
+
 # ------------------------------------------------------------------------------ streams
 
 
