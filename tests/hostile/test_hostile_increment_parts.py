@@ -370,6 +370,12 @@ def test_maps_that_cannot_be_are_refused(data: bytes) -> None:
         unpack_maps(data)
 
 
+def test_too_many_maps_are_refused_before_they_are_read() -> None:
+    for data in (varints(2**16 + 1) + bytes(2**16 + 1), bytes(2**25), b"\xff" * 2**20):
+        with at_most(70), pytest.raises(CorruptError):
+            unpack_maps(data)
+
+
 def test_damaged_maps_are_refused_or_others() -> None:
     for data in damaged(varints(2, 3, 1, *range(4), *range(4)), 500):
         survives(unpack_maps, data)

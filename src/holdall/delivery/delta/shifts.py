@@ -14,6 +14,7 @@ from holdall.delivery.delta.columns import (
 )
 from holdall.errors import CorruptError
 
+MAX_MAPS = 2**16
 MAX_PIECES = 2**23
 
 
@@ -43,11 +44,13 @@ def unpack_maps(data: bytes) -> list[ShiftMap]:
     """The inverse of `pack_maps`; raises CorruptError."""
     if not data:
         return []
+    if np.count_nonzero(np.frombuffer(data, np.uint8) < 128) > 1 + MAX_MAPS + 2 * MAX_PIECES:
+        raise CorruptError("The increment has more maps than it may.")
     values = unpack_varints(data)
     number = int(values[0]) if len(values) else 0
     counts = values[1 : 1 + number]
     pieces = sum(counts.tolist()) if len(counts) == number else -1
-    if not 0 <= pieces <= MAX_PIECES or len(values) != 1 + number + 2 * pieces:
+    if number > MAX_MAPS or not 0 <= pieces <= MAX_PIECES or len(values) != 1 + number + 2 * pieces:
         raise CorruptError("The increment's maps do not have the length promised.")
     starts = values[1 + number : 1 + number + pieces]
     shifts = unzigzag(values[1 + number + pieces :])
