@@ -19,7 +19,7 @@ FORMAT = 1
 MAX_BYTES = 2**20
 PAYLOAD_TYPE = "application/vnd.holdall.release+json"
 
-_Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Packing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):

@@ -156,19 +156,16 @@ class _Bench:
         if self._stored.stream is None:
             yield from sorted(first, key=lambda number: -self._index.units[number].raw)
             return
-        # the last is held back until all has come: who hands out tasks is ended after the last
-        wanted, now, last = set(pending), set(first), max(first, default=-1)
+        wanted, now = set(pending), set(first)
         for number, unit in enumerate(self._index.units):
             data = exactly(self._stored.stream, unit.stored)
             if number in wanted:
                 os.lseek(self._stored.fd, self._offsets[number], os.SEEK_SET)
                 write_all(self._stored.fd, data)
-            if number in now and number != last:
+            if number in now:
                 yield number
         if self._stored.stream.read(1):
             raise CorruptError("The increment goes on after its end.")
-        if first:
-            yield last
 
     def perform(self, number: int) -> int:
         """Decode one unit and write what it makes; returns the bytes, or FAILED."""

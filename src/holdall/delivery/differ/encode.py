@@ -12,7 +12,8 @@ from holdall.system.liblzma import encode_lzma2
 
 _LEAST_COPY = 16
 _JOINED = 256  # a gap up to this long between copies on one diagonal is added to, not broken
-_MUCH = 0.1  # of the result outright: then LZMA2 alone may be better than an add stream
+_LITTLE, _MUCH = 0.1, 0.3  # of the result outright: less than one, or more than the other
+_QUICK = 16  # times as long as the rest: such a prefix is searched quickly
 
 
 class Encoded(NamedTuple):
@@ -37,20 +38,21 @@ def plain(data: bytes, prefix: bytes, *, is_known: bool) -> Encoded:
 
 
 def against(data: Bytes, prefix: Bytes, copies: Copies) -> Encoded:
-    """The better of an add stream and LZMA2, for data that resembles its prefix."""
-    added, rest = _addition(data, prefix, copies)
-    options = [added]
-    if rest > _MUCH * len(data):
+    """An add stream where most is copied, LZMA2 where little is; between, the smaller."""
+    covered = joined(copies)
+    rest = len(data) - int(covered.lengths.sum())
+    options = []
+    if rest <= _MUCH * len(data):
+        options.append(_addition(data, prefix, covered))
+    if rest > _LITTLE * len(data):
         options.append(plain(data.tobytes(), prefix.tobytes(), is_known=True))
     return smallest(options)
 
 
-def _addition(data: Bytes, prefix: Bytes, copies: Copies) -> tuple[Encoded, int]:
-    """An add stream, and how many bytes of it are given outright."""
-    old, new, lengths = joined(copies)
-    covered = _covered(new, lengths, len(data))
-    rest = data[~covered].tobytes()
-    difference = _differences(data, prefix, Copies(old, new, lengths))
+def _addition(data: Bytes, prefix: Bytes, copies: Copies) -> Encoded:
+    old, new, lengths = copies
+    rest = data[~_covered(new, lengths, len(data))].tobytes()
+    difference = _differences(data, prefix, copies)
     changed = np.flatnonzero(difference)
     gaps = new - np.concatenate([np.zeros(min(len(new), 1), np.int64), (new + lengths)[:-1]])
     control = (gaps, lengths, zigzag(differences(old - new)))
@@ -60,10 +62,11 @@ def _addition(data: Bytes, prefix: Bytes, copies: Copies) -> tuple[Encoded, int]
         difference[changed].tobytes(),
     ]
     streams = [_column(column) for column in columns]
-    streams.append(encode_lzma2(rest, prefix.tobytes(), literal=3, alignment=0, quick=True))
+    quick = _QUICK * len(rest) < len(prefix)
+    streams.append(encode_lzma2(rest, prefix.tobytes(), literal=3, alignment=0, quick=quick))
     facts = [len(new), len(changed), *map(len, streams), *map(len, columns)]
     head = pack_varints(np.array(facts, np.int64))
-    return Encoded(Kind.ADDITION, b"".join((head, *streams))), len(rest)
+    return Encoded(Kind.ADDITION, b"".join((head, *streams)))
 
 
 def joined(copies: Copies) -> Copies:
