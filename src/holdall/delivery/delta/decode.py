@@ -15,9 +15,10 @@ from holdall.delivery.delta.shifts import ShiftMap
 from holdall.delivery.delta.tokens import blank
 from holdall.delivery.delta.wire import MAX_PREFIX, Kind, Part, Transform, Unit
 from holdall.errors import CorruptError
-from holdall.model.digest import digest_of
+from holdall.model.digest import Hasher
 
 _NOTHING = np.empty(0, np.uint8)
+_PIECE = 2**20
 
 
 class Wanted(NamedTuple):
@@ -55,21 +56,50 @@ class Bases:
         self._find = find
         self._checked: set[bytes] = set()
         self._image: tuple[bytes, Image | None] = (b"", None)
+        self._mappings: dict[bytes, mmap.mmap] = {}
 
     def data(self, digest: bytes) -> Bytes | None:
         """A content's bytes; None when nobody has it, or what there is is something else."""
-        data = _mapped(self._find(digest))
-        if data is None or digest in self._checked:
-            return data
-        if digest_of(data.data) != digest:
+        if digest in self._mappings:
+            return np.frombuffer(self._mappings[digest], np.uint8)
+        path = self._find(digest)
+        if path is None:
+            return None
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return None
+        try:
+            return self._opened(fd, digest)
+        except (OSError, ValueError):
+            return None
+        finally:
+            os.close(fd)
+
+    def _opened(self, fd: int, digest: bytes) -> Bytes | None:
+        if digest not in self._checked and _digest_of_file(fd) != digest:
             return None
         self._checked.add(digest)
-        return data
+        if os.fstat(fd).st_size == 0:
+            return _NOTHING
+        self._mappings[digest] = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
+        return np.frombuffer(self._mappings[digest], np.uint8)
+
+    def let_go(self) -> None:
+        """Give the memory back in which contents were looked at; they can be looked at again."""
+        for mapping in self._mappings.values():
+            mapping.madvise(mmap.MADV_DONTNEED)
+
+    def forget(self) -> None:
+        """The same, when no content but that of the image is looked at any more."""
+        self.let_go()
+        held = self._image[0]
+        self._mappings = {held: self._mappings[held]} if held in self._mappings else {}
 
     def image(self, digest: bytes, data: Bytes) -> Image:
         """A content as an ELF image; raises CorruptError when it is none."""
         if self._image[0] != digest:
-            self._image = digest, read_image(data)
+            self._image = digest, read_image(data, let_go=self.let_go)
         image = self._image[1]
         if image is None:
             raise CorruptError("The increment takes a file for a program that is none.")
@@ -85,6 +115,12 @@ class Decoder:
 
     def decode(self, unit: Unit, stored: bytes, wanted: Wanted) -> bytes | None:
         """A unit's result; None when a content it builds on is not there, or not what it was."""
+        try:
+            return self._decoded(unit, stored, wanted)
+        finally:
+            self._bases.forget()
+
+    def _decoded(self, unit: Unit, stored: bytes, wanted: Wanted) -> bytes | None:
         prefix: list[bytes | memoryview] = []
         for part, digest, offset, length in wanted.parts:
             data = self._bases.data(digest)
@@ -121,18 +157,8 @@ class Decoder:
                 raise CorruptError(f"The increment has unknown transform {part.transform}.")
 
 
-def _mapped(path: str | None) -> Bytes | None:
-    if path is None:
-        return None
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        if os.fstat(fd).st_size == 0:
-            return _NOTHING
-        return np.frombuffer(mmap.mmap(fd, 0, prot=mmap.PROT_READ), np.uint8)
-    except (OSError, ValueError):
-        return None
-    finally:
-        os.close(fd)
+def _digest_of_file(fd: int) -> bytes:
+    hasher = Hasher()
+    while piece := os.read(fd, _PIECE):
+        hasher.update(piece)
+    return hasher.digest()

@@ -4,7 +4,7 @@ Idea: docs/explanation/increments.md. Code is read in windows, so any range can 
 memory does not grow with the image; what a window gives does not depend on the range asked for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from types import ModuleType
 from typing import NamedTuple
@@ -41,9 +41,10 @@ class Window(NamedTuple):
 class Image:
     """An ELF image whose address fields are known."""
 
-    def __init__(self, data: Bytes, elf: Elf) -> None:
+    def __init__(self, data: Bytes, elf: Elf, let_go: Callable[[], None]) -> None:
         self.data = data
         self.elf = elf
+        self._let_go = let_go
         self._machine = _MACHINES[elf.machine]
 
     @cached_property
@@ -51,10 +52,9 @@ class Image:
         """The address fields in its data."""
         bases = [np.empty(0, np.int64)]
         if self.elf.machine == X86_64:
-            bases += [
-                x86_64.lea_targets(self.data, begin, end, shift, self.elf.bounds)
-                for begin, end, shift in self.windows
-            ]
+            for begin, end, shift in self.windows:
+                bases.append(x86_64.lea_targets(self.data, begin, end, shift, self.elf.bounds))
+                self._let_go()
         return data_fields(self.data, self.elf, np.unique(np.concatenate(bases)))
 
     @cached_property
@@ -149,12 +149,15 @@ class Image:
         return np.frombuffer(pairs.astype("<i4").tobytes(), np.uint8)
 
 
-def read_image(data: Bytes) -> Image | None:
-    """The image in a file's bytes; None where its addresses cannot be moved."""
+def read_image(data: Bytes, let_go: Callable[[], None] = lambda: None) -> Image | None:
+    """The image in a file's bytes; None where its addresses cannot be moved.
+
+    `let_go` is called now and then while all of it is read: what was looked at may leave memory.
+    """
     elf = read_elf(data)
     if elf is None or elf.machine not in _MACHINES:
         return None
-    return Image(data, elf)
+    return Image(data, elf, let_go)
 
 
 def loaded_sections(elf: Elf) -> Iterator[Section]:
