@@ -5,7 +5,7 @@ SHT_RELR. Tables are read in blocks, so memory is bounded by the fields found.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -63,15 +63,21 @@ class DataFields(NamedTuple):
     records: tuple[Section, ...]
 
 
-def data_fields(image: Bytes, elf: Elf, table_bases: Numbers) -> DataFields:
-    """Find all fields; `table_bases` are addresses at which tables of offsets to code may begin."""
+def data_fields(
+    image: Bytes, elf: Elf, table_bases: Numbers, let_go: Callable[[], None] = lambda: None
+) -> DataFields:
+    """Find all fields; `table_bases` are addresses at which tables of offsets to code may begin.
+
+    `let_go` is called now and then: what was looked at may leave memory.
+    """
     frames = _frame_table(image, elf)
     relative, backward, shift = _frames(image, elf, frames)
+    let_go()
     based, bases = _tables(image, elf, table_bases)
+    let_go()
     records = tuple(it for it in elf.sections if it.kind == RELA and it.entry == 24)
-    return DataFields(
-        relative, backward, shift, _words(image, elf, records), based, bases, frames, records
-    )
+    words = _words(image, elf, records, let_go)
+    return DataFields(relative, backward, shift, words, based, bases, frames, records)
 
 
 def load_4(image: Bytes, positions: Numbers) -> Numbers:
@@ -92,11 +98,18 @@ def is_relative(records: Numbers, machine: int) -> NDArray[np.bool_]:
     return np.isin(records[:, 1] & 0xFFFFFFFF, kinds)
 
 
-def record_blocks(image: Bytes, section: Section) -> Iterator[tuple[int, Numbers]]:
-    """Relocation records block by block: file offset, rows of (offset, info, addend)."""
+def record_blocks(
+    image: Bytes, section: Section, low: int = 0, high: int = 2**63
+) -> Iterator[tuple[int, Numbers]]:
+    """Relocation records block by block: file offset, rows of (offset, info, addend).
+
+    Only the blocks with something at file offsets [low, high).
+    """
     count = section.size // 24
     for at in range(0, count, BLOCK):
         offset = section.offset + 24 * at
+        if offset >= high or offset + 24 * min(BLOCK, count - at) <= low:
+            continue
         rows = image[offset : offset + 24 * min(BLOCK, count - at)].view("<i8")
         yield offset, rows.reshape(-1, 3).astype(np.int64)
 
@@ -173,8 +186,10 @@ def _run(
     return start + 4 * chosen, base[chosen]
 
 
-def _words(image: Bytes, elf: Elf, records: tuple[Section, ...]) -> Numbers:
-    found = [_addends_in_place(image, elf, item) for item in records]
+def _words(
+    image: Bytes, elf: Elf, records: tuple[Section, ...], let_go: Callable[[], None]
+) -> Numbers:
+    found = [_addends_in_place(image, elf, item, let_go) for item in records]
     found += [_packed_relative(image, elf, item) for item in elf.sections if item.kind == RELR]
     for item in elf.sections:
         pointers = item.is_loaded and item.name in _POINTERS
@@ -185,6 +200,7 @@ def _words(image: Bytes, elf: Elf, records: tuple[Section, ...]) -> Numbers:
             found.append(_inside(image, elf, np.arange(item.offset, item.end - 7, 8)))
         if item.kind in {DYNSYM, SYMTAB} and item.entry == 24:
             found.append(_inside(image, elf, np.arange(item.offset + 8, item.end - 15, 24)))
+        let_go()
     return np.unique(np.concatenate(found)) if found else _NONE
 
 
@@ -194,7 +210,9 @@ def _inside(image: Bytes, elf: Elf, positions: Numbers) -> Numbers:
     return positions[(values >= elf.bounds.low) & (values < elf.bounds.high)]
 
 
-def _addends_in_place(image: Bytes, elf: Elf, section: Section) -> Numbers:
+def _addends_in_place(
+    image: Bytes, elf: Elf, section: Section, let_go: Callable[[], None]
+) -> Numbers:
     """Words that hold the same address as the addend of the record which relocates them."""
     found = [_NONE]
     for _, block in record_blocks(image, section):
@@ -204,6 +222,7 @@ def _addends_in_place(image: Bytes, elf: Elf, section: Section) -> Numbers:
         positions, addends = positions[there], rows[there, 2]
         same = (load_8(image, positions) == addends) & (addends != 0)
         found.append(positions[same])
+        let_go()
     return np.concatenate(found)
 
 

@@ -55,7 +55,7 @@ class Image:
             for begin, end, shift in self.windows:
                 bases.append(x86_64.lea_targets(self.data, begin, end, shift, self.elf.bounds))
                 self._let_go()
-        return data_fields(self.data, self.elf, np.unique(np.concatenate(bases)))
+        return data_fields(self.data, self.elf, np.unique(np.concatenate(bases)), self._let_go)
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:
@@ -92,9 +92,8 @@ class Image:
                 self._put(out, low, window.begin, self._code(window, moved))
         self._move_fields(out, low, high, moved)
         for section in self.fields.records:
-            for offset, rows in record_blocks(self.data, section):
-                if offset < high and offset + 24 * len(rows) > low:
-                    self._put(out, low, offset, self._records(rows, moved))
+            for offset, rows in record_blocks(self.data, section, low, high):
+                self._put(out, low, offset, self._records(rows, moved))
         frames = self.fields.frames
         if frames and frames.offset < high and frames.offset + 8 * frames.count > low:
             self._put(out, low, frames.offset, self._frame_table(moved))
