@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from holdall.delivery.delta.columns import Numbers
+from holdall.delivery.delta.columns import Numbers, distinct
 from holdall.delivery.delta.elf import (
     AARCH64,
     DYNSYM,
@@ -201,7 +201,7 @@ def _words(
         if item.kind in {DYNSYM, SYMTAB} and item.entry == 24:
             found.append(_inside(image, elf, np.arange(item.offset + 8, item.end - 15, 24)))
         let_go()
-    return np.unique(np.concatenate(found)) if found else _NONE
+    return distinct(np.concatenate(found)) if found else _NONE
 
 
 def _inside(image: Bytes, elf: Elf, positions: Numbers) -> Numbers:

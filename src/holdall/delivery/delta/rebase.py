@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from holdall.delivery.delta import aarch64, x86_64
-from holdall.delivery.delta.columns import Numbers
+from holdall.delivery.delta.columns import Numbers, distinct
 from holdall.delivery.delta.datafields import (
     DataFields,
     data_fields,
@@ -55,7 +55,7 @@ class Image:
             for begin, end, shift in self.windows:
                 bases.append(x86_64.lea_targets(self.data, begin, end, shift, self.elf.bounds))
                 self._let_go()
-        return data_fields(self.data, self.elf, np.unique(np.concatenate(bases)), self._let_go)
+        return data_fields(self.data, self.elf, distinct(np.concatenate(bases)), self._let_go)
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:

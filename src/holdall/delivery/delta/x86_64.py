@@ -8,6 +8,7 @@ wrongly taken costs a few bytes, never correctness. Reference: Intel SDM volume 
 import numpy as np
 from numpy.typing import NDArray
 
+from holdall.delivery.delta.columns import distinct
 from holdall.delivery.delta.references import Bounds, References
 
 RELATIVE, ABSOLUTE = 0, 1
@@ -87,7 +88,7 @@ def lea_targets(
     taking &= (image[first - 1 : end - _FIELD] & 0xC7) == 0x05
     positions = np.flatnonzero(taking) + first
     targets = _load(image, positions) + (positions + (shift + _FIELD))
-    return np.unique(targets[(targets >= bounds.low) & (targets < bounds.high)])
+    return distinct(targets[(targets >= bounds.low) & (targets < bounds.high)])
 
 
 def mask(out: NDArray[np.uint8], origin: int, references: References) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from holdall.delivery.delta.columns import Numbers
+from holdall.delivery.delta.columns import Numbers, distinct
 from holdall.delivery.delta.datafields import is_relative, load_4, load_8, record_blocks
 from holdall.delivery.delta.elf import PROGBITS, RELR, Bytes, Section
 from holdall.delivery.delta.rebase import Image
@@ -300,7 +300,7 @@ def _grow(moved: ShiftMap, old: Side, new: Side, pairs: list[_Pair]) -> bool:
         first, last = np.searchsorted(moved.starts, [section.address, section.address + size])
         turns = moved.starts[first:last] - section.address
         known = np.flatnonzero(np.diff(movement[:size] == _NOWHERE)) + 1
-        cuts = np.unique(np.concatenate([[0], turns, known]))
+        cuts = distinct(np.concatenate([[0], turns, known]))
         cuts = cuts[cuts < size]
         lengths = np.diff(np.concatenate([cuts, [size]]))
         holes = (movement[cuts] == _NOWHERE) & (lengths >= _HOLE)
