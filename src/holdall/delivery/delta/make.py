@@ -132,6 +132,7 @@ class _Bench:
         }
         self._offsets = _offsets(self._index.units, stored.first)
         self._digests: dict[int, bytes] = {}
+        self._quoted: dict[int, bytes] = {}
         self.failed: dict[int, str] = {}
 
     def pending(self, report: Callable[[int], None]) -> list[int]:
@@ -299,6 +300,12 @@ class _Bench:
         return sum(output.length for output in outputs if output.content in self._new)
 
     def _plain_sha256(self, content: int) -> bytes:
+        """The SHA-256 of a content that is there, read once."""
+        if content not in self._quoted:
+            self._quoted[content] = self._hashed(content)
+        return self._quoted[content]
+
+    def _hashed(self, content: int) -> bytes:
         origin = self._origins[content]
         path = self._named(self._digests[content]) if origin is None else self._find(origin)
         if path is None:
