@@ -127,6 +127,7 @@ class Decoder:
             if data is None:
                 return None
             prefix.append(self.transformed(part, digest, data, offset, length))
+            self._bases.let_go()
         match unit.kind:
             case Kind.ZSTD:
                 return decode_zstd(stored, unit.raw, prefix)

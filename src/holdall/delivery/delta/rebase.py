@@ -45,6 +45,8 @@ class Image:
         self.data = data
         self.elf = elf
         self._let_go = let_go
+        # what was made last, since the parts of a prefix often share a window
+        self._last: tuple[Window, ShiftMap, Bytes] | None = None
         self._machine = _MACHINES[elf.machine]
 
     @cached_property
@@ -105,6 +107,12 @@ class Image:
         out[begin - low : end - low] = made[begin - offset : end - offset]
 
     def _code(self, window: Window, moved: ShiftMap) -> Bytes:
+        last = self._last
+        if last is None or last[0] != window or last[1] is not moved:
+            last = self._last = window, moved, self._moved_code(window, moved)
+        return last[2]
+
+    def _moved_code(self, window: Window, moved: ShiftMap) -> Bytes:
         found = self.references(window)
         out = self.data[window.begin : window.end].copy()
         sources = moved(found.positions + window.shift)
