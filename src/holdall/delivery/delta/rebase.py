@@ -26,7 +26,7 @@ from holdall.delivery.delta.references import References
 from holdall.delivery.delta.shifts import ShiftMap
 
 WINDOW = 2**20
-_WIDEST = 8  # bytes of a field
+_WIDEST, _NARROWEST = 8, 4  # bytes of a field
 _MACHINES: dict[int, ModuleType] = {X86_64: x86_64, AARCH64: aarch64}
 
 
@@ -45,8 +45,8 @@ class Image:
         self.data = data
         self.elf = elf
         self._let_go = let_go
-        # what was made last, since the parts of a prefix often share a window
-        self._last: tuple[Window, ShiftMap, Bytes] | None = None
+        # what was found last, since the parts of a prefix often share a window
+        self._last: tuple[Window, References] | None = None
         self._machine = _MACHINES[elf.machine]
 
     @cached_property
@@ -91,7 +91,7 @@ class Image:
         out = self.data[low:high].copy()
         for window in self.windows:
             if window.begin < high and window.end > low:
-                self._put(out, low, window.begin, self._code(window, moved))
+                self._put(out, low, *self._code(window, moved, low, high))
         self._move_fields(out, low, high, moved)
         for section in self.fields.records:
             for offset, rows in record_blocks(self.data, section, low, high):
@@ -106,18 +106,23 @@ class Image:
         begin, end = max(offset, low), min(offset + len(made), low + len(out))
         out[begin - low : end - low] = made[begin - offset : end - offset]
 
-    def _code(self, window: Window, moved: ShiftMap) -> Bytes:
-        last = self._last
-        if last is None or last[0] != window or last[1] is not moved:
-            last = self._last = window, moved, self._moved_code(window, moved)
-        return last[2]
+    def _code(self, window: Window, moved: ShiftMap, low: int, high: int) -> tuple[int, Bytes]:
+        """What a window has of [low, high): where it begins, and the bytes."""
+        begin, end = max(window.begin, low), min(window.end, high)
+        found = self._found(window)
+        first, last = np.searchsorted(found.positions, [begin, end - _NARROWEST + 1])
+        chosen = slice(int(first), max(int(first), int(last)))
+        inside = References(found.positions[chosen], found.targets[chosen], found.kinds[chosen])
+        out = self.data[begin:end].copy()
+        sources = moved(inside.positions + window.shift)
+        self._machine.write(out, begin, inside, sources, moved(inside.targets))
+        return begin, out
 
-    def _moved_code(self, window: Window, moved: ShiftMap) -> Bytes:
-        found = self.references(window)
-        out = self.data[window.begin : window.end].copy()
-        sources = moved(found.positions + window.shift)
-        self._machine.write(out, window.begin, found, sources, moved(found.targets))
-        return out
+    def _found(self, window: Window) -> References:
+        """The fields of a window, kept until another is asked for."""
+        if self._last is None or self._last[0] != window:
+            self._last = window, self.references(window)
+        return self._last[1]
 
     def _move_fields(self, out: Bytes, low: int, high: int, moved: ShiftMap) -> None:
         fields, data = self.fields, self.data
