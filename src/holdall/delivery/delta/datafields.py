@@ -139,15 +139,29 @@ def _frames(image: Bytes, elf: Elf, table: FrameTable | None) -> tuple[Numbers, 
     return relative[inside], at + 4, section.shift
 
 
-def _tables(image: Bytes, elf: Elf, table_bases: Numbers) -> tuple[Numbers, Numbers]:
-    """Runs of 4-byte offsets that lead from a base to code, each run beginning at its base."""
+def may_be_table(elf: Elf, addresses: Numbers) -> Numbers:
+    """Those of the addresses at which a table of offsets to code can begin."""
+    section = _table_section(elf)
+    if section is None:
+        return _NONE
+    last = section.address + section.size - 4
+    inside = (addresses >= section.address) & (addresses < last) & (addresses % 4 == 0)
+    return addresses[inside]
+
+
+def _table_section(elf: Elf) -> Section | None:
     section = elf.named(b".rodata")
     if section is None or section.offset % 4 or section.address % 4:
+        return None
+    return section
+
+
+def _tables(image: Bytes, elf: Elf, table_bases: Numbers) -> tuple[Numbers, Numbers]:
+    """Runs of 4-byte offsets that lead from a base to code, each run beginning at its base."""
+    section = _table_section(elf)
+    if section is None:
         return _NONE, _NONE
-    last = section.address + section.size - 4
-    bases = table_bases[
-        (table_bases >= section.address) & (table_bases < last) & (table_bases % 4 == 0)
-    ]
+    bases = may_be_table(elf, table_bases)
     found, owners = [], []
     for lower, upper in _stretches(bases, section):
         at, base = _run(image, elf, section, bases, (lower, upper))

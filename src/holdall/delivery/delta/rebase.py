@@ -19,6 +19,7 @@ from holdall.delivery.delta.datafields import (
     is_relative,
     load_4,
     load_8,
+    may_be_table,
     record_blocks,
 )
 from holdall.delivery.delta.elf import AARCH64, X86_64, Bytes, Elf, Section, read_elf
@@ -55,7 +56,8 @@ class Image:
         bases = [np.empty(0, np.int64)]
         if self.elf.machine == X86_64:
             for begin, end, shift in self.windows:
-                bases.append(x86_64.lea_targets(self.data, begin, end, shift, self.elf.bounds))
+                taken = x86_64.lea_targets(self.data, begin, end, shift, self.elf.bounds)
+                bases.append(may_be_table(self.elf, taken))
                 self._let_go()
         return data_fields(self.data, self.elf, distinct(np.concatenate(bases)), self._let_go)
 
