@@ -146,7 +146,8 @@ def may_be_table(elf: Elf, addresses: Numbers) -> Numbers:
         return _NONE
     last = section.address + section.size - 4
     inside = (addresses >= section.address) & (addresses < last) & (addresses % 4 == 0)
-    return addresses[inside]
+    chosen: Numbers = addresses[inside]
+    return chosen
 
 
 def _table_section(elf: Elf) -> Section | None:

@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from itertools import chain
 from typing import BinaryIO, NamedTuple
 
@@ -311,7 +311,7 @@ class _Bench:
         if path is None:
             raise CorruptError("The increment quotes a content that is not there.")
         with open(path, "rb") as file:
-            return sha256(file.read()).digest()
+            return file_digest(file, sha256).digest()
 
     def _is_whole(self, output: Slice) -> bool:
         return output.length == self._sizes[output.content]
