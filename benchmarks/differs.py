@@ -89,13 +89,18 @@ def _made(bench: Bench, made: Path, *argv: str | Path) -> tuple[int, Cost]:
     return size, cost
 
 
+def _branch(release: Release) -> str:
+    """A version as ostree takes it for a branch: Debian's have a ~."""
+    return release.version.replace("~", "-")
+
+
 def _ostree(bench: Bench) -> tuple[int, Cost]:
     repo, made = bench.folder / "ostree", bench.folder / "made.ostree"
     bench.run("ostree", f"--repo={repo}", "init", "--mode=archive")
     for release in (bench.old, bench.new):
-        options = (f"--branch={release.version}", "--canonical-permissions", "--timestamp=@0")
+        options = (f"--branch={_branch(release)}", "--canonical-permissions", "--timestamp=@0")
         bench.run("ostree", f"--repo={repo}", "commit", *options, release.files)
-    ends = (f"--from={bench.old.version}", f"--to={bench.new.version}")
+    ends = (f"--from={_branch(bench.old)}", f"--to={_branch(bench.new)}")
     # Without the fallback size large objects stand beside the delta, to be fetched whole.
     whole = ("--inline", "--min-fallback-size=0", f"--filename={made}")
     found = _made(
