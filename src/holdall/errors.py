@@ -75,6 +75,10 @@ class UnsupportedError(HoldallError):
     exit_code = 7
 
 
+class NetworkError(HoldallError):
+    """A server cannot be reached, or does not answer as it should, after all tries."""
+
+
 class ProgramError(HoldallError):
     """A program that holdall called ended with a failure of its own."""
 

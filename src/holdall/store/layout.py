@@ -61,6 +61,15 @@ class Layout(NamedTuple):
         """Which keys may sign what."""
         return f"{self.root}/state/keyring.json"
 
+    @property
+    def remotes(self) -> str:
+        """The remotes: one folder each, by name."""
+        return f"{self.root}/state/remotes"
+
+    def origin(self, ref: Ref) -> str:
+        """The name of the remote that `ref` was installed from."""
+        return f"{self.root}/state/origins/{ref}"
+
     def deployment(self, ref: Ref, digest: str) -> str:
         """The folder of one deployment."""
         return f"{self.deployments}/{ref}/{digest}"
