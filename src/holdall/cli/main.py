@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn, cast
 
 from holdall import __version__
-from holdall.cli.command import Command
+from holdall.cli.command import Command, shared_options
 from holdall.cli.output import Output
 from holdall.errors import HoldallError, UsageError
 from holdall.journeys.host import Host, root_host, system_host, user_host
@@ -49,6 +49,7 @@ COMMANDS = (
     Row("gc", "care", "free what is no longer needed, and old versions"),
     Row("export", "care", "show an app in the host's menus again"),
     Row("unexport", "care", "take an app out of the host's menus"),
+    Row("repo", "repositories", "make and keep a repository that any web server hands out"),
     Row("completion", "completing", "print a completion script for a shell"),
 )
 
@@ -127,7 +128,7 @@ def _outer() -> "tuple[_Parser, argparse._SubParsersAction[_Parser]]":
         prog="holdall", description="One signed bundle, every installed form.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"holdall {__version__}")
-    _shared(parser, None)
+    shared_options(parser, None)
     table = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     return parser, table
 
@@ -139,37 +140,8 @@ def _add(table: "argparse._SubParsersAction[_Parser]", row: Row) -> argparse.Arg
         description=f"{row.summary[:1].upper()}{row.summary[1:]}.",
         allow_abbrev=False,
     )
-    _shared(child, argparse.SUPPRESS)
+    shared_options(child, argparse.SUPPRESS)
     return child
-
-
-def _shared(parser: argparse.ArgumentParser, default: str | None) -> None:
-    """The options every command takes, before or after its name."""
-    where = parser.add_mutually_exclusive_group()
-    false = default or False
-    where.add_argument(
-        "--user", action="store_true", default=false, help="use the user's own store (the default)"
-    )
-    where.add_argument(
-        "--system", action="store_true", default=false, help="use the machine's store"
-    )
-    where.add_argument("--root", metavar="DIR", default=default, help="use a store under DIR")
-    parser.add_argument(
-        "--export-to",
-        metavar="DIR",
-        default=default,
-        help="with --root: show apps below DIR, in share/ and bin/",
-    )
-    parser.add_argument("--json", action="store_true", default=false, help="print JSON")
-    parser.add_argument(
-        "--wait",
-        metavar="SECONDS",
-        type=float,
-        nargs="?",
-        const=float("inf"),
-        default=default,
-        help="wait for another process that changes the store (without SECONDS: until it ends)",
-    )
 
 
 def _host(arguments: argparse.Namespace) -> Host:

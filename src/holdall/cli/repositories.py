@@ -1,0 +1,46 @@
+"""``repo``: the commands of those who run a repository, each in a module of the table `PARTS`.
+
+Such a module has `PARTS`, a `Command` for each name, and imports what costs inside of them.
+"""
+
+import argparse
+import importlib
+from typing import NamedTuple, cast
+
+from holdall.cli.command import Command, shared_options
+from holdall.cli.output import Output
+from holdall.journeys.host import Host
+
+
+class Part(NamedTuple):
+    """A command below ``repo``: its name, the module that has it, and what it does in a line."""
+
+    name: str
+    module: str
+    summary: str
+
+
+PARTS: tuple[Part, ...] = ()
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    table = parser.add_subparsers(dest="part", metavar="ACTION", required=True)
+    for part in PARTS:
+        module = importlib.import_module(f"holdall.cli.{part.module}")
+        command = cast("Command", module.PARTS[part.name])
+        child = table.add_parser(
+            part.name,
+            help=part.summary,
+            description=f"{part.summary[:1].upper()}{part.summary[1:]}.",
+            allow_abbrev=False,
+        )
+        shared_options(child, argparse.SUPPRESS)
+        command.arguments(child)
+        child.set_defaults(act=command.run)
+
+
+def _run(arguments: argparse.Namespace, host: Host, out: Output) -> int:
+    return int(arguments.act(arguments, host, out))
+
+
+COMMANDS = {"repo": Command(_arguments, _run)}
