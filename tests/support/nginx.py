@@ -1,0 +1,95 @@
+"""nginx on loopback over a folder, and what it says it has sent."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_CONFIGURATION = """
+daemon off; master_process off; pid {work}/pid; error_log {work}/errors;
+worker_rlimit_nofile 8192;
+events {{ worker_connections 2048; }}
+http {{
+    log_format exact '$request_method $uri $status $bytes_sent $body_bytes_sent';
+    access_log {work}/requests exact;
+    sendfile on; keepalive_requests 100000;
+    client_body_temp_path {work}/body; proxy_temp_path {work}/proxy;
+    fastcgi_temp_path {work}/fastcgi; uwsgi_temp_path {work}/uwsgi; scgi_temp_path {work}/scgi;
+    server {{ listen 127.0.0.1:{port}; root {folder}; {extra} }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A line of the log; ``sent`` counts the head, too, ``body`` does not."""
+
+    method: str
+    path: str
+    status: int
+    sent: int
+    body: int
+
+
+@dataclass(frozen=True, slots=True)
+class Nginx:
+    """A running server."""
+
+    address: str
+    log: Path
+
+    def requests(self) -> list[Request]:
+        """What was asked for since the start, or since ``forget``."""
+        lines = (line.rsplit(" ", 3) for line in self.log.read_text().splitlines())
+        return [
+            Request(*front.split(" ", 1), int(status), int(sent), int(body))
+            for front, status, sent, body in lines
+        ]
+
+    def body(self) -> int:
+        """The bytes of all bodies."""
+        return sum(request.body for request in self.requests())
+
+    def forget(self) -> None:
+        """Begin the log anew."""
+        os.truncate(self.log, 0)
+
+
+@contextlib.contextmanager
+def serving(program: Path, folder: Path, work: Path, *, extra: str = "") -> Iterator[Nginx]:
+    """nginx over ``folder``, with its own files in ``work``; ``extra`` goes into the server."""
+    work.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    settings = work / "settings"
+    settings.write_text(
+        _CONFIGURATION.format(work=work, folder=folder, port=port, extra=extra), encoding="utf-8"
+    )
+    process = subprocess.Popen([program, "-c", settings, "-e", work / "errors"])
+    try:
+        _wait(port, process)
+        yield Nginx(f"http://127.0.0.1:{port}", work / "requests")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(port: int, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(400):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    raise AssertionError("nginx did not start")
