@@ -45,11 +45,7 @@ class Nginx:
 
     def requests(self) -> list[Request]:
         """What was asked for since the start, or since ``forget``."""
-        lines = (line.rsplit(" ", 3) for line in self.log.read_text().splitlines())
-        return [
-            Request(*front.split(" ", 1), int(status), int(sent), int(body))
-            for front, status, sent, body in lines
-        ]
+        return [_request(line) for line in self.log.read_text().splitlines()]
 
     def body(self) -> int:
         """The bytes of all bodies."""
@@ -76,6 +72,12 @@ def serving(program: Path, folder: Path, work: Path, *, extra: str = "") -> Iter
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
+
+
+def _request(line: str) -> Request:
+    method, rest = line.split(" ", 1)
+    path, status, sent, body = rest.rsplit(" ", 3)
+    return Request(method, path, int(status), int(sent), int(body))
 
 
 def free_port() -> int:
