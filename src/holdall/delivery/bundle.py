@@ -5,7 +5,7 @@ one decoded frame for each worker.
 """
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import BinaryIO, NamedTuple
 
@@ -118,34 +118,49 @@ def _sized(body: bytes, limit: int) -> bytes:
 class BundleSource:
     """A `ContentSource` over a bundle's frames.
 
-    `fd` is read by position, never by its offset, so forked workers share it. Over a stream, `fd`
-    is a spool the frames are copied to as they arrive; each is given back to the file system once
-    it was used.
+    `fd` is read by position, never by its offset, so forked workers share it. There are three ways
+    for frames to be in it:
+
+    - All are: `fd` is the bundle's file.
+    - From a `stream`, which is at the first frame, they are copied to `fd`, a spool, as they
+      arrive, and each is given back to the file system once it was used.
+    - `bring` puts those it is given into `fd`, each at its place in the bundle, and yields them in
+      file order as they are there. It is called where the feeding is done: in a process of its own.
+      `drop` is called in a worker's process with those that were used; without it they stay.
     """
 
     def __init__(
-        self, opened: Opened, fd: int, first_frame: int, *, stream: BinaryIO | None = None
+        self,
+        opened: Opened,
+        fd: int,
+        first_frame: int,
+        *,
+        stream: BinaryIO | None = None,
+        bring: Callable[[Sequence[Frame]], Iterator[Frame]] | None = None,
+        drop: Callable[[Sequence[Frame]], None] | None = None,
     ) -> None:
         self._fd = fd
         self._first = first_frame
         self._stream = stream
+        self._bring = bring
+        self._drop = self._punch if stream else drop
         self._digests = list(opened.tree.contents)
         self._groups = groups(opened.index)
         self._parts: list[_Part] = []
 
     @property
     def arrives(self) -> bool:
-        """Whether the bundle is a stream."""
-        return self._stream is not None
+        """Whether frames are still on their way."""
+        return self._stream is not None or self._bring is not None
 
     def available(self, wanted: Collection[bytes]) -> set[bytes]:
         """Those of the wanted contents that the bundle's tree has."""
         return set(wanted) & set(self._digests)
 
     def batches(self, wanted: Collection[bytes]) -> list[Batch]:
-        """The groups of frames with a wanted content.
+        """The groups of frames with a wanted content; those with many files in parts.
 
-        Over a file the longest first, those with many files in parts.
+        The longest first, in the bundle's order where frames are on their way.
 
         Parts of a group are decoded from its beginning each, which costs less than a worker that
         has nothing to do.
@@ -154,35 +169,69 @@ class BundleSource:
         self._parts.clear()
         for number, group in enumerate(self._groups):
             places = [place for place in group.places if self._digests[place.content] in wanted]
-            step = len(places) or 1 if self._stream else _FILES_A_PART
+            step = len(places) or 1 if self._drop else _FILES_A_PART
             for at in range(0, len(places), step):
                 part = places[at : at + step]
                 batches.append(
                     Batch(len(self._parts), sum(place.size for place in part), len(part))
                 )
                 self._parts.append(_Part(number, tuple(part)))
-        if self._stream is None:
+        if not self.arrives:
             batches.sort(key=lambda batch: -(batch.size + batch.count * _FILE_COST))
         return batches
 
+    def frames(self, wanted: Collection[bytes]) -> list[Frame]:
+        """The frames that have something of the wanted contents, in the bundle's order."""
+        return [
+            frame
+            for group in self._groups
+            for frame in _holding(
+                group, (place for place in group.places if self._digests[place.content] in wanted)
+            )
+        ]
+
     def feed(self, batches: list[Batch]) -> Iterator[int]:
-        """The batches as they are ready: at once from a file, one by one from a stream."""
-        if self._stream is None:
+        """The batches as they are ready: at once from a file, else one by one."""
+        if self._stream is not None:
+            yield from self._feed_stream(self._stream, batches)
+        elif self._bring is not None:
+            yield from self._feed_brought(self._bring, batches)
+        else:
             yield from (batch.number for batch in batches)
-            return
+
+    def _feed_stream(self, stream: BinaryIO, batches: list[Batch]) -> Iterator[int]:
         parts = {self._parts[batch.number].group: batch.number for batch in batches}
         for number, group in enumerate(self._groups):
             for frame in group.frames:
-                stored = exactly(self._stream, frame.stored)
+                stored = exactly(stream, frame.stored)
                 _check_frame(frame, stored)
                 os.lseek(self._fd, self._first + frame.offset, os.SEEK_SET)
                 write_all(self._fd, stored)
             if number in parts:
                 yield parts[number]
             else:
-                self._give_back(group)
-        if self._stream.read(1):
+                self._punch(group.frames)
+        if stream.read(1):
             raise CorruptError("The bundle goes on after its end.")
+
+    def _feed_brought(
+        self, bring: Callable[[Sequence[Frame]], Iterator[Frame]], batches: list[Batch]
+    ) -> Iterator[int]:
+        parts: dict[int, list[int]] = {}
+        for batch in batches:
+            parts.setdefault(self._parts[batch.number].group, []).append(batch.number)
+        needed = {number: self._needed(number, parts[number]) for number in sorted(parts)}
+        coming = bring([frame for frames in needed.values() for frame in frames])
+        for number, frames in needed.items():
+            for frame in frames:
+                if next(coming) != frame:
+                    raise AssertionError(frame)
+            yield from parts[number]
+
+    def _needed(self, number: int, parts: list[int]) -> list[Frame]:
+        """The frames of a group that these parts of it take."""
+        places = [place for part in sorted(parts) for place in self._parts[part].places]
+        return _holding(self._groups[number], places)
 
     def produce(self, batch: int, wanted: Collection[bytes]) -> Iterator[tuple[bytes, Pieces]]:  # noqa: ARG002 - `batches` knew
         """The wanted contents of one batch, decoded frame by frame."""
@@ -191,8 +240,8 @@ class BundleSource:
         window = _Window(self, group)
         for place in part.places:
             yield self._digests[place.content], window.slice(place.start, place.start + place.size)
-        if self._stream is not None:
-            self._give_back(group)
+        if self._drop is not None:
+            self._drop(group.frames)
 
     def decode(self, frame: Frame) -> Iterator[bytes]:
         """The slice of the stream a frame holds, in pieces, checked before it is decoded."""
@@ -200,8 +249,8 @@ class BundleSource:
         _check_frame(frame, stored)
         return decompress_pieces(stored, frame.raw)
 
-    def _give_back(self, group: Group) -> None:
-        first, last = group.frames[0], group.frames[-1]
+    def _punch(self, frames: Sequence[Frame]) -> None:
+        first, last = frames[0], frames[-1]
         punch_hole(self._fd, self._first + first.offset, last.offset + last.stored - first.offset)
 
 
@@ -253,6 +302,18 @@ class _Window:
                     continue
                 self._pieces, piece = self._source.decode(frame), b""
             self._piece = memoryview(piece)
+
+
+def _holding(group: Group, places: Iterable[Place]) -> list[Frame]:
+    """The frames of a group that have something of these places, which are in order."""
+    waiting = [place for place in places if place.size]
+    found, at = [], 0
+    for frame in group.frames:
+        while at < len(waiting) and waiting[at].start + waiting[at].size <= frame.start:
+            at += 1
+        if at < len(waiting) and waiting[at].start < frame.start + frame.raw:
+            found.append(frame)
+    return found
 
 
 def _check_frame(frame: Frame, stored: bytes) -> None:
