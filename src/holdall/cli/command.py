@@ -15,8 +15,13 @@ class Command(NamedTuple):
     run: Callable[[argparse.Namespace, Host, Output], int]
 
 
-def shared_options(parser: argparse.ArgumentParser, default: str | None) -> None:
-    """The options every command takes, before or after its name."""
+def shared_options(
+    parser: argparse.ArgumentParser, default: str | None, *, own_root: bool = False
+) -> None:
+    """The options every command takes, before or after its name.
+
+    One that has an `own_root`, an option of that name with another meaning, takes it before.
+    """
     where = parser.add_mutually_exclusive_group()
     false = default or False
     where.add_argument(
@@ -25,7 +30,8 @@ def shared_options(parser: argparse.ArgumentParser, default: str | None) -> None
     where.add_argument(
         "--system", action="store_true", default=false, help="use the machine's store"
     )
-    where.add_argument("--root", metavar="DIR", default=default, help="use a store under DIR")
+    if not own_root:
+        where.add_argument("--root", metavar="DIR", default=default, help="use a store under DIR")
     parser.add_argument(
         "--export-to",
         metavar="DIR",

@@ -49,6 +49,8 @@ COMMANDS = (
     Row("gc", "care", "free what is no longer needed, and old versions"),
     Row("export", "care", "show an app in the host's menus again"),
     Row("unexport", "care", "take an app out of the host's menus"),
+    Row("remote", "remotes", "add, list and remove the repositories to get apps from"),
+    Row("search", "searching", "find apps that remotes offer"),
     Row("repo", "repositories", "make and keep a repository that any web server hands out"),
     Row("completion", "completing", "print a completion script for a shell"),
 )

@@ -52,3 +52,14 @@ def decompress_pieces(frame: bytes | memoryview, size: int) -> Iterator[bytes]:
         raise CorruptError(f"A compressed part cannot be decoded: {error}.") from error
     if done != size or not decoder.eof or decoder.unused_data:
         raise CorruptError("A compressed part does not hold as many bytes as promised.")
+
+
+def decompress_up_to(frame: bytes, limit: int) -> bytes:
+    """All that a frame holds, which says its length; raises CorruptError over `limit` bytes."""
+    try:
+        size = zstd.get_frame_info(frame).decompressed_size
+    except zstd.ZstdError as error:
+        raise CorruptError(f"A compressed part cannot be decoded: {error}.") from error
+    if not size or size > limit:
+        raise CorruptError(f"A compressed part holds more than the {limit} bytes allowed.")
+    return decompress(frame, size)

@@ -1,0 +1,176 @@
+"""Searching the catalogues of all remotes.
+
+What was fetched within the hour is searched as it is, and then nothing costly is imported.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from holdall.errors import DeniedError, HoldallError, NetworkError, UsageError
+from holdall.journeys.host import Event, Host, Report, silent
+from holdall.model.catalogue import Entry
+from holdall.store import remotes as records
+from holdall.store.remotes import Remote
+
+FRESH = 3600.0
+
+
+class Found(NamedTuple):
+    """An app that a search found.
+
+    `version`, `size` (installed) and `download` are of the ref; `installed` is the version this
+    store has of it, or "".
+    """
+
+    id: str
+    ref: str
+    version: str
+    name: str
+    summary: str
+    developer: str
+    kind: str
+    remote: str
+    size: int
+    download: int
+    installed: str
+
+
+def search(
+    words: Sequence[str],
+    host: Host,
+    *,
+    remote: str = "",
+    refresh: bool = False,
+    report: Report = silent,
+) -> list[Found]:
+    """The apps in whose id, name, summary or developer every word is; the best first.
+
+    Catalogues older than an hour are brought up to date; where that cannot be done, loudly, the
+    old ones are searched. Raises NotFoundError for a remote there is not, and what keeps a remote
+    without any catalogue from giving one.
+    """
+    wanted = tuple(word.casefold() for word in words)
+    if not any(wanted):
+        raise UsageError("Say what to search for.")
+    known = [records.find(host.layout, remote)] if remote else records.remotes(host.layout)
+    found: list[tuple[int, Found]] = []
+    for one in _current(known, host, report, refresh=refresh):
+        entries = entries_of(one) or ()
+        found += [
+            (rank, item)
+            for entry in entries
+            if (rank := _rank(entry, wanted)) is not None
+            for item in _described(entry, one, host)
+        ]
+    found.sort(key=lambda pair: (pair[0], pair[1].id.casefold(), pair[1].ref, pair[1].remote))
+    return [item for _, item in found]
+
+
+def entries_of(remote: Remote) -> list[Entry] | None:
+    """All apps in a remote's catalogue, sorted by id; None where it was not fetched yet."""
+    try:
+        with open(f"{remote.catalogue}/entries", "rb") as file:
+            return msgspec.msgpack.decode(file.read(), type=list[Entry])
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def bring_catalogues(
+    host: Host, wanted: Sequence[Remote], report: Report
+) -> dict[str, HoldallError]:
+    """Bring catalogues up to date; returns why some could not be."""
+    from holdall.journeys.refreshing import asking, connecting
+
+    failures: dict[str, HoldallError] = {}
+    with connecting(host, [remote.name for remote in wanted]) as connections:
+        for connection in connections:
+            try:
+                with asking(host, (connection,), report) as answers:
+                    answers.trusted[connection.remote.name].catalogue()
+            except HoldallError as error:
+                failures[connection.remote.name] = error
+    return failures
+
+
+def _current(known: list[Remote], host: Host, report: Report, *, refresh: bool) -> list[Remote]:
+    """The same remotes, with catalogues as new as can be had."""
+    now = time.time()
+    stale = [
+        remote
+        for remote in known
+        if refresh
+        or not records.freshness(remote).within(FRESH, now)
+        or not os.path.exists(f"{remote.catalogue}/entries")
+    ]
+    if not stale:
+        return known
+    failures = bring_catalogues(host, stale, report)
+    for remote in stale:
+        error = failures.get(remote.name)
+        if error is None:
+            continue
+        old = os.path.exists(f"{remote.catalogue}/entries")
+        if not old or not isinstance(error, NetworkError | DeniedError):
+            raise error
+        report(
+            Event(
+                f"{error} What {remote.name} had {_ago(records.freshness(remote).refreshed, now)} "
+                "is searched.",
+                loud=True,
+            )
+        )
+    return known
+
+
+def _ago(then: float, now: float) -> str:
+    days = int((now - then) // 86400)
+    if then <= 0 or days < 0:
+        return "before"
+    return f"{days} days ago" if days > 1 else "a day ago" if days else "earlier today"
+
+
+def _rank(entry: Entry, words: Iterable[str]) -> int | None:
+    """How well an app fits, 0 best; None where a word is nowhere."""
+    name, app_id = entry.name.casefold(), entry.id.casefold()
+    rest = f"{entry.summary}\n{entry.developer}".casefold()
+    rank = 0
+    for word in words:
+        if word in {name, app_id, app_id.rpartition(".")[2]}:
+            continue
+        if name.startswith(word) or f".{word}" in app_id:
+            rank += 1
+        elif word in name or word in app_id:
+            rank += 2
+        elif word in rest:
+            rank += 10
+        else:
+            return None
+    return rank
+
+
+def _described(entry: Entry, remote: Remote, host: Host) -> Iterable[Found]:
+    """An app's newest version for each ref."""
+    installed = {
+        str(ref): active.version
+        for ref in host.catalog.refs(entry.id)
+        if (active := host.catalog.active(ref))
+    }
+    for line, version in sorted(entry.refs.items()):
+        ref = f"{entry.id}/{line}"
+        yield Found(
+            entry.id,
+            ref,
+            version.version,
+            entry.name,
+            entry.summary,
+            entry.developer,
+            entry.kind,
+            remote.name,
+            version.size,
+            version.download,
+            installed.get(ref, ""),
+        )
