@@ -8,6 +8,7 @@ from holdall.errors import HoldallError, UnsupportedError
 from holdall.journeys.host import Host
 from holdall.journeys.install import install
 from holdall.journeys.planning import InstallPlan
+from holdall.journeys.running import left_behind
 from holdall.journeys.shipment import by_ref
 from holdall.journeys.switch import rollback
 from holdall.journeys.trusting import TrustChoice
@@ -63,7 +64,9 @@ def _install_all(
         }
         for plan in plans
     ]
-    out.result(value, [line for plan in plans for line in _told(plan, dry_run=arguments.dry_run)])
+    lines = [line for plan in plans for line in _told(plan, dry_run=arguments.dry_run)]
+    changed = [] if arguments.dry_run else [str(plan.ref) for plan in plans]
+    out.result(value, [*lines, *left_behind(host, changed)])
     return failures[0].exit_code if failures else 0
 
 
@@ -125,7 +128,8 @@ def _rollback(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     )
     verb = "Would go" if arguments.dry_run else "Went"
     lines = [f"{verb} back to {switch.ref} {switch.after} from {switch.before}."]
-    out.result({**switch._asdict(), "ref": str(switch.ref)}, lines)
+    changed = [] if arguments.dry_run else [str(switch.ref)]
+    out.result({**switch._asdict(), "ref": str(switch.ref)}, [*lines, *left_behind(host, changed)])
     return 0
 
 

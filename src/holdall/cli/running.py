@@ -58,14 +58,12 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _ps(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    from holdall.desktop.processes import running
+    from holdall.journeys.running import running_apps
 
-    rows = []
-    for item in running(host.layout.root):
-        row = item._asdict()
-        row["command"] = " ".join(item.command)
-        rows.append(row)
-    out.table(rows, {"pid": "PID", "ref": "REF", "command": "COMMAND"}, empty="Nothing runs.")
+    rows = [item._asdict() | {"command": " ".join(item.command)} for item in running_apps(host)]
+    note = {"note": "NOTE"} if any(row["note"] for row in rows) else {}
+    columns = {"pid": "PID", "ref": "REF", "version": "VERSION", **note, "command": "COMMAND"}
+    out.table(rows, columns, empty="Nothing runs.")
     return 0
 
 

@@ -14,7 +14,8 @@ from holdall.system.files import each_child
 class Running(NamedTuple):
     """One running sandbox: `pid` is the app's own process, `sandbox` the first one around it.
 
-    `runtime` is the ref of the runtime it runs on, empty for the host's own /usr.
+    `runtime` is the ref of the runtime it runs on, `runtime_digest` its release's; both are empty
+    for the host's own /usr.
     """
 
     pid: int
@@ -24,6 +25,7 @@ class Running(NamedTuple):
     deployment: str
     runtime: str
     command: tuple[str, ...]
+    runtime_digest: str
 
 
 class _Lock(NamedTuple):
@@ -42,17 +44,16 @@ def running(store: str) -> list[Running]:
         locks.setdefault(lock.inode, []).append(lock)
     if not locks:
         return []
-    runtimes: dict[int, str] = {}
+    runtimes: dict[int, tuple[str, str]] = {}
     apps = []
     for ref, digest, deployment in (*_deployments(store), *_removed(store)):
         for lock in _holding(f"{deployment}/lease", locks):
             if os.path.lexists(f"{deployment}/launch"):
                 apps.append((lock.pid, ref, digest, deployment))
             else:
-                runtimes[lock.pid] = ref
+                runtimes[lock.pid] = ref, digest
     return sorted(
-        _describe(sandbox, ref, digest, deployment, runtimes.get(sandbox, ""))
-        for sandbox, ref, digest, deployment in apps
+        _describe(sandbox, deployed, runtimes.get(sandbox, ("", ""))) for sandbox, *deployed in apps
     )
 
 
@@ -110,11 +111,12 @@ def _is_sandbox(pid: int) -> bool:
     return _read(f"/proc/{pid}/comm").strip() == "bwrap"
 
 
-def _describe(sandbox: int, ref: str, digest: str, deployment: str, runtime: str) -> Running:
+def _describe(sandbox: int, deployed: list[str], runtime: tuple[str, str]) -> Running:
+    ref, digest, deployment = deployed
     children = _read(f"/proc/{sandbox}/task/{sandbox}/children").split()
     pid = int(children[0]) if children else sandbox
     command = tuple(_read(f"/proc/{pid}/cmdline").split("\0")[:-1])
-    return Running(pid, sandbox, ref, digest, deployment, runtime, command)
+    return Running(pid, sandbox, ref, digest, deployment, runtime[0], command, runtime[1])
 
 
 def _read(path: str) -> str:

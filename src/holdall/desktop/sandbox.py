@@ -30,6 +30,7 @@ from holdall.desktop.script import (
 from holdall.desktop.sockets import HOME, INSIDE_RUN, RUN, Bus, buses, socket_items, socket_steps
 from holdall.model.manifest import Manifest
 from holdall.model.tree import Directory, Tree
+from holdall.store.notices import FOLDER as NOTICES
 
 # What of the starter's environment is let in; everything else is cleared.
 _KEPT = (
@@ -111,10 +112,14 @@ def plan(manifest: Manifest, tree: Tree, place: Place, host_links: tuple[str, ..
 
 
 def runtime_arguments(tree: Tree, place: Place) -> tuple[str, ...]:
-    """What a runtime adds to the arguments of an app on it: /usr, its links, /etc, a lease."""
+    """What a runtime adds to the arguments of an app on it: /usr, its links, /etc, a lease.
+
+    And what it is told when another version becomes active.
+    """
     arguments = ["--ro-bind", f"{place.deployment}/files", "/usr"]
     lease = "/run/holdall/runtime-lease"
     arguments += ["--ro-bind", f"{place.deployment}/lease", lease, "--lock-file", lease]
+    arguments += ["--ro-bind-try", f"{place.deployment}/{NOTICES}", "/run/holdall/runtime-notice"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         if _find(tree, name) is not None:
             arguments += ["--symlink", f"usr/{name}", f"/{name}"]
@@ -184,6 +189,7 @@ class _Planner(NamedTuple):
         yield from ("--ro-bind", f"{deployment}/release", "/run/holdall/release")
         yield from ("--ro-bind", f"{deployment}/lease", "/run/holdall/lease")
         yield from ("--lock-file", "/run/holdall/lease")
+        yield from ("--ro-bind-try", f"{deployment}/{NOTICES}", "/run/holdall/notice")
         etc = (
             "localtime",
             "machine-id",

@@ -21,6 +21,7 @@ from holdall.journeys.trusting import NOTHING_DECIDED, TrustChoice
 from holdall.model.ref import Ref
 from holdall.model.release import Release
 from holdall.model.tree import Tree
+from holdall.store import notices
 from holdall.store.catalog import Deployment, Writer, writing
 from holdall.store.reserve import keep
 from holdall.store.rubbish import sweep
@@ -88,6 +89,7 @@ def _put(
         _lay_down(host, arrival, contents, staged)
         _check_exports(arrival, contents.tree, staged)
         _write_new(f"{staged}/lease", b"")
+        notices.prepare(staged)
         writer.note(plan.ref, note)
         _sync(staged)
         writer.publish(staged, plan.ref, plan.digest)

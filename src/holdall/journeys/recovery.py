@@ -13,6 +13,7 @@ from typing import Any
 from holdall.errors import HoldallError
 from holdall.journeys.host import Event, Host, Report
 from holdall.model.ref import Ref
+from holdall.store import notices
 from holdall.store.catalog import Deployment, Writer, history, writing
 from holdall.store.rubbish import clear_staging, sweep
 from holdall.system.files import each_child, sync_folder
@@ -84,6 +85,7 @@ def finish(host: Host, writer: Writer, ref: Ref, note: dict[str, Any], report: R
 def _settle(host: Host, writer: Writer, ref: Ref, note: dict[str, Any], report: Report) -> None:
     """All that follows from another version being active."""
     layout = host.layout
+    notices.tell(layout, ref, host.catalog.active(ref))
     for digest in note["discard"]:
         writer.discard(Deployment(ref, digest, layout.deployment(ref, digest)))
     if note["floor"] is not None:
