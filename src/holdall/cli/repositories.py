@@ -20,7 +20,11 @@ class Part(NamedTuple):
     summary: str
 
 
-PARTS: tuple[Part, ...] = ()
+PARTS: tuple[Part, ...] = (
+    Part("init", "repository_publishing", "make a repository, and keys for its roles"),
+    Part("add", "repository_publishing", "add bundles, which the next publication puts out"),
+    Part("publish", "repository_publishing", "sign and put out what was added"),
+)
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -79,9 +79,13 @@ def read_keys(folders: Iterable[str], *, demanded: bool = False) -> Keys:
 
 
 def make_key(folder: str, role: str) -> HeldKey:
-    """A new key for a role, in the first free file of `folder`, which only its owner can read."""
-    key = keys.generate()
-    with plain_errors(f"A key cannot be made in {folder}"):
+    """A new key for a role, kept in `folder`."""
+    return keep(folder, role, keys.generate())
+
+
+def keep(folder: str, role: str, key: SigningKey) -> HeldKey:
+    """Put a key into the first free file for its role, which only its owner can read."""
+    with plain_errors(f"A key cannot be kept in {folder}"):
         os.makedirs(folder, mode=0o700, exist_ok=True)
         number = 1
         while os.path.exists(f"{folder}/{role}-{number}.pem"):

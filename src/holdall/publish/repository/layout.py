@@ -108,7 +108,7 @@ def holding(layout: Layout, *, wait: float = 0.0) -> Iterator[None]:
 
 def check_is_one(layout: Layout) -> None:
     """Raise NotFoundError where there is no repository."""
-    if not os.path.exists(layout.trusted_root):
+    if not os.path.exists(layout.timestamp):
         raise NotFoundError(
             f"{layout.root} is not a repository; `holdall repo init {layout.root}` makes one."
         )

@@ -38,7 +38,7 @@ Lines = dict[str, TargetFile | None]
 
 
 class Publication:
-    """What is to be put out after `published`; nothing is written here but gathered signatures."""
+    """What is to be put out after `published`; nothing is written here."""
 
     def __init__(
         self, published: Published, settings: Settings, keys: Keys, now: datetime, *, scan: bool
@@ -56,6 +56,7 @@ class Publication:
         self._lines: dict[str, Lines] = {}
         self._roles: list[RoleVersion] = []
         self._notes: list[str] = []
+        self._refused: set[str] = set()
         self._offers: list[str] = []
         self._root: Metadata[Root] = published.root
         self._targets: Targets = published.targets.signed
@@ -111,6 +112,7 @@ class Publication:
             metadata = self._was.at(name, newest)
             if why := refusal(self._was, self._targets, name, metadata):
                 self._notes.append(f"What {name} has signed is left out: {why}")
+                self._refused.add(name)
                 continue
             self._taken[name] = newest
             old = self._was.at(name, known).signed.targets if known else {}
@@ -221,6 +223,8 @@ class Publication:
         check_signed(self._targets, role, self._made[role], self._where)
 
     def _can_sign(self, role: str) -> bool:
+        if role in self._refused:
+            return False
         delegated = self._targets.get_delegated_role(role)
         return len(self._keys.ids & set(delegated.keyids)) >= delegated.threshold
 

@@ -32,7 +32,6 @@ def next_root(
     waiting = pending.root
     if waiting is not None and waiting.signed.version > current.signed.version:
         sign_root(waiting, current.signed, keys)
-        pending.put_role("root", waiting)
         if root_is_signed(waiting, current.signed):
             return Succeeded(waiting)
         return Succeeded(notes=(f"The new root waits: {lacking(waiting, current.signed)}",))
@@ -81,12 +80,10 @@ def next_targets(
     """
     current = published.targets
     former = published.root.signed
-    pending = Pending(published.layout)
     must = not is_signed(root, "targets", current)
-    waiting = pending.targets
+    waiting = Pending(published.layout).targets
     if waiting is not None and waiting.signed.version > current.signed.version:
         sign(waiting, keys, keyids("targets", root, former))
-        pending.put_role("targets", waiting)
         if note := _why_waiting(published, root, waiting):
             if must:
                 raise UntrustedError(f"The keys of targets change, and it cannot: {note}")
