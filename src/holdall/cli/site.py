@@ -33,7 +33,7 @@ def _site_arguments(parser: argparse.ArgumentParser) -> None:
         "--base-url", metavar="URL", help="where the repository is served; shown in its commands"
     )
     parser.add_argument(
-        "--name", metavar="NAME", help="what users should call the repository (its host's name)"
+        "--name", metavar="NAME", help="what users should call the repository (the title)"
     )
     parser.add_argument(
         "--out", metavar="DIR", help="write the pages here instead of into the repository"

@@ -70,7 +70,7 @@ def _site(layout: Layout, options: SiteOptions) -> Site:
         address += "/"
     host = plain_text.origin(address).partition("://")[2].partition(":")[0] if address else ""
     title = plain_text.line(options.title, 80) or host or "Apps"
-    name = options.name or re.sub("[^a-z0-9]+", "-", (host or title).lower()).strip("-") or "apps"
+    name = options.name or re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")[:40] or "apps"
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} is not a name for a remote: use letters, digits, - _ and dots.")
     root = read_regular(layout.trusted_root, limit=2**20)

@@ -7,7 +7,7 @@ from holdall.model.ref import Ref
 from holdall.publish.site import words
 from holdall.publish.site.app import App, Site
 from holdall.publish.site.elements import Content, Markup, element, joined
-from holdall.publish.site.frame import Frame, command, picture
+from holdall.publish.site.frame import ADDRESS, Frame, command, picture
 from holdall.publish.site.metainfo import News, Prose, Run, Screenshot
 from holdall.publish.site.permissions import Grant, grants
 from holdall.publish.site.plain_text import origin
@@ -15,6 +15,7 @@ from holdall.publish.site.updates import Update, updates
 
 _UP = "../../"
 _SHOWN = 8
+_NUMBERS = frozenset(("Download", "Installed", "Saved"))
 _LINKS = {
     "homepage": "Website",
     "bugtracker": "Report a problem",
@@ -46,8 +47,9 @@ def app_page(site: Site, app: App, *, others: Collection[str], own: tuple[str, .
         _hero(app),
         element(
             "div",
-            element("div", *_story(app, elsewhere, own), class_="story"),
-            element("div", *_side(site, app, others), class_="side"),
+            _install(site, app),
+            element("div", *_story(app, elsewhere, own, others), class_="story"),
+            element("div", *_side(app), class_="side"),
             class_="columns",
         ),
     )
@@ -69,7 +71,9 @@ def _hero(app: App) -> Markup:
     )
 
 
-def _story(app: App, elsewhere: tuple[Screenshot, ...], own: tuple[str, ...]) -> Iterator[Content]:
+def _story(
+    app: App, elsewhere: tuple[Screenshot, ...], own: tuple[str, ...], others: Collection[str]
+) -> Iterator[Content]:
     if own:
         yield _own_pictures(app, own)
     elif elsewhere:
@@ -82,6 +86,7 @@ def _story(app: App, elsewhere: tuple[Screenshot, ...], own: tuple[str, ...]) ->
     yield _section("Versions", *_versions(app))
     if made := updates(app.offer):
         yield _section("Updates", *_updates(made))
+    yield _section("Details", element("dl", *_details(app, others), class_="facts"))
 
 
 def _section(title: str, *content: Content, class_: str | None = None) -> Markup:
@@ -110,6 +115,7 @@ def _own_pictures(app: App, own: tuple[str, ...]) -> Markup:
 def _pictures_elsewhere(shots: tuple[Screenshot, ...]) -> Markup:
     """Links to screenshots; only whoever asks for them has them fetched."""
     hosts = dict.fromkeys(origin(shot.address).partition("://")[2] for shot in shots)
+    count = len(shots)
     links = [
         element(
             "a",
@@ -122,13 +128,14 @@ def _pictures_elsewhere(shots: tuple[Screenshot, ...]) -> Markup:
         )
         for number, shot in enumerate(shots, 1)
     ]
-    button = element("button", "Show screenshots", type="button", class_="show", data_shots=True)
-    where = f"They are on {' and '.join(list(hosts)[:3])}, not on this site."
+    text = f"Show {count} screenshots" if count > 1 else "Show the screenshot"
+    button = element("button", text, type="button", class_="show", data_shots=True)
+    where = f"From {', '.join(list(hosts)[:3])}; nothing is fetched from there before."
     return element(
         "section",
         element("h2", "Screenshots"),
-        element("div", *links, class_="shots", role="group"),
         element("p", button, element("span", where, class_="quiet"), class_="ask"),
+        element("div", *links, class_="shots elsewhere", role="group"),
     )
 
 
@@ -197,8 +204,8 @@ def _release_table(releases: tuple[OfferedRelease, ...], *, lines: bool) -> Mark
 
 def _head(*titles: str) -> Markup:
     cells = (
-        element("th", title, scope="col", class_="n" if number > 1 else None)
-        for number, title in enumerate(titles)
+        element("th", title, scope="col", class_="n" if title in _NUMBERS else None)
+        for title in titles
     )
     return element("thead", element("tr", *cells))
 
@@ -227,16 +234,15 @@ def _update_table(made: tuple[Update, ...]) -> Markup:
                 element("bdi", item.old),
                 element("span", " → ", aria_label="to"),
                 element("bdi", item.new),
-                element("small", item.line) if item.line else None,
+                element("small", ", ".join(filter(None, (item.line, item.way)))),
                 scope="row",
             ),
-            _cell("increment" if item.is_increment else "changed parts", number=False),
             _cell(words.size(item.size)),
             _cell(_saved(item)),
         )
         for item in made
     ]
-    head = _head("From → to", "By", "Download", "Saved")
+    head = _head("From → to", "Download", "Saved")
     return element("table", head, element("tbody", *rows))
 
 
@@ -245,10 +251,8 @@ def _saved(item: Update) -> Markup:
     return element("span", f"{share}\u00a0%", class_=f"saved q{min(9, share // 10)}")
 
 
-def _side(site: Site, app: App, others: Collection[str]) -> Iterator[Markup]:
-    yield _install(site, app)
+def _side(app: App) -> Iterator[Markup]:
     yield _section("Permissions", *_permissions(app), class_="box")
-    yield _section("Details", element("dl", *_details(app, others)), class_="box")
     links = [
         element("li", element("a", text, href=address, rel="noopener noreferrer nofollow"))
         for kind, text in _LINKS.items()
@@ -279,11 +283,8 @@ def _install(site: Site, app: App) -> Markup:
 
 
 def add_command(site: Site) -> Markup:
-    """How to add the repository; the script fills in an address the publisher has not said."""
-    made = command(f"holdall remote add {site.name} {site.address or 'ADDRESS'} --root {site.root}")
-    if site.address:
-        return made
-    return element("div", made, data_address="ADDRESS")
+    """How to add the repository, from where it is served if the publisher has not said where."""
+    return command(f"holdall remote add {site.name} {site.address or ADDRESS} --root {site.root}")
 
 
 def _permissions(app: App) -> Iterator[Content]:
@@ -294,17 +295,20 @@ def _permissions(app: App) -> Iterator[Content]:
     if not listed:
         yield element("p", "None: it sees nothing outside its sandbox.")
         return
-    yield element("ul", *map(_grant, listed), class_="grants")
+    sensitive = [grant for grant in listed if grant.sensitive]
+    others = [grant for grant in listed if not grant.sensitive]
+    if sensitive:
+        yield element("h3", "Sensitive", class_="mark")
+        yield element("ul", *map(_grant, sensitive), class_="grants sensitive")
+    if sensitive and others:
+        yield element("h3", "Also", class_="also")
+    if others:
+        yield element("ul", *map(_grant, others), class_="grants")
 
 
 def _grant(grant: Grant) -> Markup:
-    mark = element("span", "Sensitive", class_="mark") if grant.sensitive else None
-    return element(
-        "li",
-        element("span", grant.words, " " if mark else None, mark),
-        element("small", grant.detail) if grant.detail else None,
-        class_="sensitive" if grant.sensitive else None,
-    )
+    detail = element("small", grant.detail) if grant.detail else None
+    return element("li", element("span", grant.words), detail)
 
 
 def _details(app: App, others: Collection[str]) -> Iterator[Markup]:
@@ -320,7 +324,8 @@ def _details(app: App, others: Collection[str]) -> Iterator[Markup]:
     ]
     for name, value in facts:
         if value is not None:
-            yield element("div", element("dt", name), element("dd", value))
+            wide = "wide" if name == "Signed by" else None
+            yield element("div", element("dt", name), element("dd", value), class_=wide)
 
 
 def _runtime(release: OfferedRelease, others: Collection[str]) -> Content:

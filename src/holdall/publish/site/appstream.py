@@ -63,6 +63,7 @@ def _lines(site: Site, app: App) -> Iterator[str]:
         name = _tag("name", app.developer)
         attribute = _attributes(id=app.metainfo.developer_id)
         yield f"<developer{attribute}>{name}</developer>"
+        yield _tag("developer_name", app.developer)  # what those before 1.0 read
     if app.license:
         yield _tag("project_license", app.license)
     yield from _icon(site, app)

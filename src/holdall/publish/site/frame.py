@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 from holdall.publish.site.app import Row, Site
-from holdall.publish.site.elements import NOTHING, Content, Markup, element, joined
+from holdall.publish.site.elements import NOTHING, Content, Markup, element
 
 GENERATOR = "holdall repo site"
+ADDRESS = "ADDRESS"
 _SHADES = 6
 
 
@@ -145,8 +146,14 @@ def cards(rows: "list[Row]", up: str) -> Markup:
     return element("ul", *(card(row, up) for row in rows), class_="cards")
 
 
-def command(*lines: str) -> Markup:
-    """Something to type in a terminal, with a button to copy it."""
-    code = joined(element("code", line) for line in lines)
-    button = element("button", "Copy", type="button", class_="copy")
-    return element("div", element("pre", code, tabindex="0"), button, class_="command")
+def command(line: str, *, copied: bool = True) -> Markup:
+    """Something to type in a terminal, with a button to copy it; no word is broken needlessly.
+
+    The script puts the address of the site in place of the word `ADDRESS`.
+    """
+    words: list[Content] = []
+    for word in line.split(" "):
+        words += (" ", element("span", word, data_address=word == ADDRESS))
+    code = element("pre", element("code", *words[1:]), tabindex="0")
+    button = element("button", "Copy", type="button", class_="copy") if copied else None
+    return element("div", code, button, class_="command")

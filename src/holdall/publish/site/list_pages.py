@@ -181,7 +181,7 @@ def _adding(site: Site) -> bytes:
             check,
             command(site.root),
             element("h2", "Then"),
-            element("dl", *_steps(), class_="steps"),
+            element("dl", *_steps(site), class_="steps"),
             element("h2", "Without a network"),
             element(
                 "p",
@@ -193,13 +193,14 @@ def _adding(site: Site) -> bytes:
     )
 
 
-def _steps() -> Iterator[Markup]:
+def _steps(site: Site) -> Iterator[Markup]:
     steps = (
         ("Look for an app", "holdall search WORDS"),
         ("See what it takes and may do", "holdall info ID"),
         ("Install it", "holdall install ID"),
         ("Bring everything up to date", "holdall update"),
-        ("Forget the repository", "holdall remote remove NAME"),
+        ("Forget the repository", f"holdall remote remove {site.name}"),
     )
     for text, typed in steps:
-        yield element("div", element("dt", text), element("dd", command(typed)))
+        copied = not typed.endswith(("WORDS", "ID"))
+        yield element("div", element("dt", text), element("dd", command(typed, copied=copied)))

@@ -19,6 +19,11 @@ class Update(NamedTuple):
     is_increment: bool
     line: str = ""
 
+    @property
+    def way(self) -> str:
+        """What is fetched."""
+        return "by increment" if self.is_increment else "changed parts"
+
 
 def updates(offer: Offer) -> tuple[Update, ...]:
     """The cheapest way between each two releases of a ref; to the newest first."""

@@ -167,11 +167,7 @@
   });
 
   /* commands: the repository's address, copying */
-  for (const place of document.querySelectorAll("[data-address]")) {
-    for (const code of place.querySelectorAll("code")) {
-      code.textContent = code.textContent.replace(place.dataset.address, home.href);
-    }
-  }
+  for (const word of document.querySelectorAll("[data-address]")) word.textContent = home.href;
   const copied = async (block) => {
     try {
       await navigator.clipboard.writeText(block.textContent);
@@ -193,6 +189,7 @@
   /* screenshots elsewhere: fetched when somebody asks for them */
   document.querySelector("[data-shots]")?.addEventListener("click", (event) => {
     event.target.parentElement.remove();
+    document.querySelector(".elsewhere").classList.remove("elsewhere");
     for (const link of document.querySelectorAll("[data-shot]")) {
       const image = make("img", { alt: link.textContent, referrerPolicy: "no-referrer" });
       if (link.dataset.width) [image.width, image.height] = [link.dataset.width, link.dataset.height];
