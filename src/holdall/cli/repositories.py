@@ -24,6 +24,8 @@ PARTS: tuple[Part, ...] = (
     Part("init", "repository_publishing", "make a repository, and keys for its roles"),
     Part("add", "repository_publishing", "add bundles, which the next publication puts out"),
     Part("publish", "repository_publishing", "sign and put out what was added"),
+    Part("site", "site", "make pages for people, and a catalogue for software centres"),
+    Part("key", "repository_keys", "decide who signs, and who answers for which apps"),
 )
 
 

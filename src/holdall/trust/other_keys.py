@@ -4,7 +4,7 @@ Apart, since few releases need it and it starts slowly.
 """
 
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
-from securesystemslib.signer import Signature, SSlibKey  # type: ignore[attr-defined]  # no __all__
+from securesystemslib.signer import Signature, SSlibKey
 
 from holdall.errors import CorruptError
 
