@@ -220,8 +220,9 @@ def _updates(made: tuple[Update, ...]) -> Iterator[Content]:
         "An update fetches the least there is: an increment, or only the parts that changed.",
         class_="quiet",
     )
-    yield _update_table(made[:_SHOWN])
-    if more := made[_SHOWN:]:
+    count = min(_SHOWN, sum(item.to_newest for item in made)) or _SHOWN
+    yield _update_table(made[:count])
+    if more := made[count:]:
         yield element("details", element("summary", f"{len(more)} more"), _update_table(more))
 
 

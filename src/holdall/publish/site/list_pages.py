@@ -114,7 +114,7 @@ def _browse(rows: list[Row], letters: list[Shelf], categories: list[Shelf]) -> I
     if categories:
         yield element("h2", "By category")
         yield _shelves(categories, "", "Categories")
-    yield element("h2", f"All {len(rows)} apps" if len(rows) > 1 else "One app")
+    yield element("h2", f"All {len(rows):,} apps" if len(rows) > 1 else "One app")
     if len(rows) > _FEW:
         yield _shelves(letters, "", "First letters")
     else:

@@ -9,7 +9,8 @@ from holdall.model.ref import Ref
 class Update(NamedTuple):
     """From a version to another: bytes to fetch, and those of the whole bundle.
 
-    `line` is branch and architecture where there are several.
+    `to_newest` says whether the other is the newest of its ref; `line` is branch and architecture
+    where there are several.
     """
 
     old: str
@@ -17,6 +18,7 @@ class Update(NamedTuple):
     size: int
     full: int
     is_increment: bool
+    to_newest: bool
     line: str = ""
 
     @property
@@ -39,8 +41,11 @@ def updates(offer: Offer) -> tuple[Update, ...]:
                 base for base in by_digest if base in new.ranges or (base, new.release) in sizes
             ]
             bases.sort(key=lambda base: releases.index(by_digest[base]))
-            found += (_update(by_digest[base], new, sizes, line) for base in bases)
-    return tuple(found)
+            for base in bases:
+                made = _update(by_digest[base], new, sizes.get((base, new.release)))
+                if made.size < made.full:
+                    found.append(made._replace(to_newest=new == releases[0], line=line))
+    return tuple(sorted(found, key=lambda update: not update.to_newest))
 
 
 def _increments(offer: Offer, ref: Ref) -> dict[tuple[str, str], int]:
@@ -53,12 +58,9 @@ def _increments(offer: Offer, ref: Ref) -> dict[tuple[str, str], int]:
     return sizes
 
 
-def _update(
-    old: OfferedRelease, new: OfferedRelease, sizes: dict[tuple[str, str], int], line: str
-) -> Update:
+def _update(old: OfferedRelease, new: OfferedRelease, increment: int | None) -> Update:
     whole = new.bundle.size
     ranged = new.ranges.get(old.release, whole) + new.bundle.head
-    stepped = sizes.get((old.release, new.release), whole)
-    is_increment = stepped < ranged
-    size = min(stepped, ranged, whole)
-    return Update(old.version, new.version, size, whole, is_increment, line)
+    is_increment = increment is not None and increment < ranged
+    size = min(ranged, whole, ranged if increment is None else increment)
+    return Update(old.version, new.version, size, whole, is_increment, to_newest=False)
