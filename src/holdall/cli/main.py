@@ -44,6 +44,7 @@ COMMANDS = (
     Row("du", "lists", "show what apps take on the disk, and what versions share"),
     Row("run", "running", "run an app in its sandbox"),
     Row("ps", "running", "list what runs"),
+    Row("timer", "timer", "update apps by themselves, regularly"),
     Row("verify", "care", "check installed files against what was signed"),
     Row("repair", "care", "mend damaged files from a bundle"),
     Row("gc", "care", "free what is no longer needed, and old versions"),
