@@ -41,6 +41,10 @@ class DowngradeError(UntrustedError):
     """A release is older than one this store has accepted before."""
 
 
+class ConsentError(UntrustedError):
+    """An update asks for more permissions than the version before it, and nobody has agreed."""
+
+
 class CorruptError(HoldallError):
     """Bytes do not match the digest, the format or the signature they were promised with."""
 

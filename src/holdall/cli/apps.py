@@ -1,106 +1,183 @@
 """``install``, ``update``, ``rollback``: commands that change which version is active."""
 
 import argparse
+import os
+import sys
+from collections.abc import Sequence
 
 from holdall.cli.command import Command
-from holdall.cli.output import Output, asker, size_of
-from holdall.errors import HoldallError, UnsupportedError
+from holdall.cli.outcomes import as_json, summary, told
+from holdall.cli.output import Output, asker, safe
+from holdall.errors import HoldallError, UnsupportedError, UsageError
 from holdall.journeys.host import Host
 from holdall.journeys.install import install
-from holdall.journeys.planning import InstallPlan
+from holdall.journeys.planning import Outcome
 from holdall.journeys.running import left_behind
 from holdall.journeys.shipment import by_ref
 from holdall.journeys.switch import rollback
-from holdall.journeys.trusting import TrustChoice
+from holdall.journeys.trusting import Consent, TrustChoice, withhold
 from holdall.model.ref import RefPattern
 
 
 def _install(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    return _install_all(arguments, host, out, only_update=False)
+    paths, patterns = _sorted_out(arguments.items)
+    if paths and (arguments.version or arguments.remote):
+        raise UsageError("--version and --remote go with the name of an app, not with a file.")
+    from_files = _from_files(paths, arguments, host, out, only_update=False)
+    if not patterns:
+        return _finished(from_files, arguments, host, out)
+    from holdall.journeys.updating import Request, install_refs
+
+    request = Request(
+        patterns, arguments.version, arguments.remote, not arguments.no_runtime, arguments.dry_run
+    )
+    choice = _choice(arguments, out)
+    outcomes = install_refs(request, host, choice=choice, report=out.report)
+    return _finished([*from_files, *outcomes], arguments, host, out)
 
 
 def _update(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    return _install_all(arguments, host, out, only_update=True)
+    paths, patterns = _sorted_out(arguments.items)
+    from_files = _from_files(paths, arguments, host, out, only_update=True)
+    if paths and not patterns:
+        return _finished(from_files, arguments, host, out)
+    from holdall.journeys.updating import Request, update_refs
+
+    request = Request(patterns, dry_run=arguments.dry_run)
+    choice = _choice(arguments, out)
+    outcomes = update_refs(request, host, choice=choice, report=out.report)
+    return _finished([*from_files, *outcomes], arguments, host, out)
 
 
-def _install_all(
-    arguments: argparse.Namespace, host: Host, out: Output, *, only_update: bool
-) -> int:
-    choice = TrustChoice(
+def _sorted_out(items: Sequence[str]) -> tuple[list[str], tuple[RefPattern, ...]]:
+    """What was given as files (or addresses of files), and as names of apps."""
+    paths, patterns = [], []
+    for item in items:
+        try:
+            if item == "-" or "://" in item or os.path.lexists(item):
+                paths.append(item)
+            else:
+                patterns.append(RefPattern.parse(item))
+        except UsageError:
+            paths.append(item)
+    return paths, tuple(dict.fromkeys(patterns))
+
+
+def _choice(arguments: argparse.Namespace, out: Output) -> TrustChoice:
+    if arguments.form != "tree":
+        raise UnsupportedError(f"This holdall has no form {arguments.form}; it installs as tree.")
+    return TrustChoice(
         trust_key=arguments.trust_key,
         insecure_unsigned=arguments.insecure_unsigned,
         allow_downgrade=arguments.allow_downgrade,
         ask=asker(out),
+        yes_permissions=arguments.yes_permissions,
+        consent=_consenter(out),
     )
-    if arguments.form != "tree":
-        raise UnsupportedError(f"This holdall has no form {arguments.form}; it installs as tree.")
-    plans: list[InstallPlan] = []
-    failures: list[HoldallError] = []
-    groups = by_ref(arguments.files)
-    for group in groups:
+
+
+def _consenter(out: Output) -> Consent:
+    """Asks a person on the terminal whether an update may have more permissions, once for each."""
+    if out.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return withhold
+    answers: dict[tuple[str, tuple[str, ...]], bool] = {}
+
+    def consent(version: str, words: tuple[str, ...]) -> bool:
+        if (version, words) not in answers:
+            out.end_progress()
+            print(f"{safe(version)} asks for more permissions than before:", file=sys.stderr)
+            for line in words:
+                print(f"  to {safe(line)}", file=sys.stderr)
+            print("Let it? [y/N] ", end="", file=sys.stderr, flush=True)
+            answers[version, words] = sys.stdin.readline().strip().lower() in {"y", "yes"}
+        return answers[version, words]
+
+    return consent
+
+
+def _from_files(
+    paths: Sequence[str],
+    arguments: argparse.Namespace,
+    host: Host,
+    out: Output,
+    *,
+    only_update: bool,
+) -> list[Outcome]:
+    choice = _choice(arguments, out)
+    outcomes = []
+    for group in by_ref(paths):
         try:
-            plans.append(
-                install(
-                    group,
-                    host,
-                    choice=choice,
-                    dry_run=arguments.dry_run,
-                    only_update=only_update,
-                    report=out.report,
-                )
+            plan = install(
+                group,
+                host,
+                choice=choice,
+                dry_run=arguments.dry_run,
+                only_update=only_update,
+                report=out.report,
             )
+            outcomes.append(Outcome(str(plan.ref), plan))
         except HoldallError as error:
-            if len(groups) == 1:
-                raise
-            out.fail(error)
-            failures.append(error)
-    value = [
-        {
-            **plan._asdict(),
-            "ref": str(plan.ref),
-            "steps": [step._asdict() for step in plan.steps],
-            "form": "tree",
-            "dry_run": arguments.dry_run,
-        }
-        for plan in plans
-    ]
-    lines = [line for plan in plans for line in _told(plan, dry_run=arguments.dry_run)]
-    changed = [] if arguments.dry_run else [str(plan.ref) for plan in plans]
-    out.result(value, [*lines, *left_behind(host, changed)])
+            outcomes.append(Outcome(" and ".join(group), error=error))
+    return outcomes
+
+
+def _finished(
+    outcomes: Sequence[Outcome], arguments: argparse.Namespace, host: Host, out: Output
+) -> int:
+    """Say how it went; returns the exit code, that of the first failure."""
+    failures = list(dict.fromkeys(item.error for item in outcomes if item.error))
+    if len(outcomes) == 1 and failures:
+        raise failures[0]
+    for error in failures:
+        out.fail(error)
+    done = [item for item in outcomes if not item.error]
+    dry_run = arguments.dry_run
+    value = [as_json(item, dry_run=dry_run) for item in done]
+    lines = [line for item in done for line in told(item, dry_run=dry_run)]
+    if len(outcomes) > 1:
+        lines += summary(outcomes)
+    changed = [] if dry_run else [item.ref for item in done]
+    empty = ["Everything that came from a remote is up to date."] if not outcomes else []
+    out.result(value, [*lines, *left_behind(host, changed), *empty])
     return failures[0].exit_code if failures else 0
-
-
-def _told(plan: InstallPlan, *, dry_run: bool) -> list[str]:
-    name = f"{plan.ref} {plan.version}"
-    if plan.already:
-        return [f"{name} is installed already{'' if dry_run else ' and active'}."]
-    done = "Would install" if dry_run else "Installed"
-    if plan.before is not None:
-        done = f"Would update {plan.before} to" if dry_run else f"Updated {plan.before} to"
-    shared = (
-        f", {size_of(plan.linked)} shared with {plan.before or 'an older version'}"
-        if plan.linked
-        else ""
-    )
-    read = f" (out of {size_of(plan.read)})" if plan.steps or dry_run else ""
-    return [
-        f"{done} {name}: {plan.files} files, {size_of(plan.produced)} new{read}{shared}.",
-        *(
-            f"  {step.before} to {step.version}: {size_of(step.produced)} out of "
-            f"{size_of(step.read)}"
-            for step in plan.steps
-        ),
-    ]
 
 
 def _install_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "files",
-        metavar="FILE",
+        "items",
+        metavar="FILE|URL|REF",
         nargs="+",
-        help="a full bundle or an increment; several of one app are used together, in any order; "
-        "- reads one from standard input",
+        help="a full bundle or an increment, as a file or at an address (several of one app are "
+        "used together, in any order; - reads one from standard input), or the name of an app "
+        "that a remote offers",
     )
+    parser.add_argument("--version", metavar="V", help="of a REF: this version, not the newest")
+    parser.add_argument(
+        "--remote", metavar="NAME", help="of a REF: from this remote, where several offer it"
+    )
+    parser.add_argument(
+        "--no-runtime", action="store_true", help="do not install the runtime that a REF takes"
+    )
+    parser.set_defaults(yes_permissions=False)
+    _common_arguments(parser)
+
+
+def _update_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "items",
+        metavar="FILE|URL|REF",
+        nargs="*",
+        help="as with install, of apps that are installed; none: all that came from remotes",
+    )
+    parser.add_argument(
+        "--yes-permissions",
+        action="store_true",
+        help="let the new version have more permissions than the old one",
+    )
+    _common_arguments(parser)
+
+
+def _common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--form", metavar="FORM", default="tree", help="how it lies on disk: tree")
     parser.add_argument(
         "--trust-key",
@@ -143,6 +220,6 @@ def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMANDS = {
     "install": Command(_install_arguments, _install),
-    "update": Command(_install_arguments, _update),
+    "update": Command(_update_arguments, _update),
     "rollback": Command(_rollback_arguments, _rollback),
 }

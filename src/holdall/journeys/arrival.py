@@ -8,15 +8,36 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from holdall.delivery.bundle import Opened, Preamble, open_preamble, read_preamble
+from holdall.delivery.bundle import (
+    BundleSource,
+    Opened,
+    Preamble,
+    open_preamble,
+    read_preamble,
+)
 from holdall.errors import CorruptError, DeniedError, NotFoundError, UsageError
 from holdall.model.release import Release
 from holdall.system.files import plain_errors
 from holdall.trust.envelope import Signed, open_envelope
 
+if TYPE_CHECKING:
+    from holdall.delivery.remote.bundle import RemoteBundle
+    from holdall.delivery.remote.transport import Transport
+
 STREAM = "-"
+
+
+class Fetching(NamedTuple):
+    """A full bundle at a remote, of which frames are fetched when they are wanted."""
+
+    bundle: "RemoteBundle"
+    transport: "Transport"
+
+    def received(self) -> int:
+        """The bytes that came over this transport, of this bundle and of other files."""
+        return self.transport.received
 
 
 class Arrival(NamedTuple):
@@ -31,6 +52,7 @@ class Arrival(NamedTuple):
     preamble: Preamble
     signed: Signed
     digest: str
+    remote: Fetching | None = None
 
     @property
     def release(self) -> Release:
@@ -63,6 +85,18 @@ class Arrival(NamedTuple):
             raise CorruptError("The bundle's tree does not have the size its release says.")
         return opened
 
+    def source(self, opened: Opened) -> BundleSource:
+        """The contents of a full bundle that is no stream."""
+        if self.remote is None:
+            return BundleSource(opened, self.stream.fileno(), self.preamble.first)
+        bundle = self.remote.bundle
+        return BundleSource(
+            opened,
+            bundle.spool,
+            self.preamble.first,
+            bring=lambda frames: bundle.bring(frames, lambda _size: None),
+        )
+
     def seekable_fd(self) -> int:
         """A descriptor that can be read anywhere; raises UsageError for a stream."""
         if not self.seekable:
@@ -92,8 +126,14 @@ def arriving(path: str) -> Iterator[Arrival]:
             preamble = read_preamble(stream)
         if seekable and os.fstat(stream.fileno()).st_size != preamble.size:
             raise CorruptError(f"The bundle {path} is cut short or has something after its end.")
-        signed = open_envelope(preamble.envelope)
-        yield Arrival(path, stream, seekable, preamble, signed, sha256(signed.payload).hexdigest())
+        yield arrived(path, stream, preamble)._replace(seekable=seekable)
+
+
+def arrived(path: str, stream: BinaryIO, preamble: Preamble) -> Arrival:
+    """What comes behind `preamble` in a stream; checks its signatures, raises CorruptError."""
+    signed = open_envelope(preamble.envelope)
+    digest = sha256(signed.payload).hexdigest()
+    return Arrival(path, stream, False, preamble, signed, digest)  # noqa: FBT003 - a field
 
 
 @contextmanager

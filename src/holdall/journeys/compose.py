@@ -85,7 +85,8 @@ def composed(
     except (KeyboardInterrupt, CutShortError):
         raise
     except BaseException:
-        _clear(folders)
+        if not shelf.patient:
+            _clear(folders)
         raise
     _clear(folders)
 

@@ -6,18 +6,22 @@ An update is an install that has a seed.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from hashlib import sha256
+from typing import Any, NamedTuple
 
+from holdall.errors import CorruptError
 from holdall.forms import tree as form
 from holdall.journeys.arrival import Arrival, all_arriving
+from holdall.journeys.consent import check_consent
 from holdall.journeys.exporting import reader
 from holdall.journeys.host import Event, Host, Report, silent
+from holdall.journeys.installed import installed_tree
 from holdall.journeys.launching import launch_files_of, refusing
 from holdall.journeys.planning import Already, Direct, InstallPlan, Made, planned
 from holdall.journeys.recovery import carry_out, change, recover
 from holdall.journeys.shipment import Shipment
 from holdall.journeys.supply import Contents
-from holdall.journeys.trusting import NOTHING_DECIDED, TrustChoice
+from holdall.journeys.trusting import NOTHING_DECIDED, Accepted, TrustChoice, accept
 from holdall.model.ref import Ref
 from holdall.model.release import Release
 from holdall.model.tree import Tree
@@ -28,6 +32,7 @@ from holdall.store.rubbish import sweep
 from holdall.store.trust_state import Floor
 from holdall.system.files import plain_errors, remove_tree, write_all
 from holdall.system.kernel import enable_verity, sync_filesystem
+from holdall.trust.envelope import open_envelope
 
 
 def install(
@@ -58,23 +63,92 @@ def install(
             writing(host.layout, wait=host.wait) as writer,
         ):
             recover(host, writer, report)
-            accepted = shipment.admit(host, choice, report)
-            delivery = planned(host, shipment, only_update=only_update)
-            release, plan = shipment.target.release, delivery.plan
-            floor = _floor(release, accepted.publisher)
-            action = "activate" if plan.already else "update" if plan.before else "install"
-            note = change(action, active=plan.digest, floor=floor, version=plan.version)
-            if isinstance(delivery, Already):
-                accepted.keep(host.layout)
-                writer.note(plan.ref, note)
-                shipment.forget(host.layout)
-            else:
-                _put(host, writer, delivery, note, report)
-                accepted.keep(host.layout)
-            _make_active(host, writer, plan, note, report)
-            keep(host.layout)
-            _warn_of_runtime(host, release, report)
-            return plan
+            wish = Wish(choice, only_update=only_update)
+            return deploy(shipment, host, writer, wish, report)
+
+
+class Wish(NamedTuple):
+    """How something is to be installed: by whose decision, from which remote ("" for none)."""
+
+    choice: TrustChoice = NOTHING_DECIDED
+    only_update: bool = False
+    origin: str = ""
+
+
+def deploy(
+    shipment: Shipment, host: Host, writer: Writer, wish: Wish, report: Report
+) -> InstallPlan:
+    """Install the target of a shipment; for a writer who has recovered what others left.
+
+    Raises as `install`.
+    """
+    accepted = shipment.admit(host, wish.choice, report)
+    delivery = planned(host, shipment, only_update=wish.only_update)
+    release, plan = shipment.target.release, delivery.plan
+    _check_consent(host, release, plan.digest, wish)
+    note = _note(release, plan, accepted, wish)
+    if isinstance(delivery, Already):
+        accepted.keep(host.layout)
+        writer.note(plan.ref, note)
+        shipment.forget(host.layout)
+    else:
+        _put(host, writer, delivery, note, report)
+        accepted.keep(host.layout)
+    _make_active(host, writer, plan, note, report)
+    keep(host.layout)
+    _warn_of_runtime(host, release, report)
+    return plan
+
+
+def reactivate(
+    deployment: Deployment, host: Host, writer: Writer, wish: Wish, report: Report
+) -> InstallPlan:
+    """Make an installed version the active one, by the same rules; for a writer, as `deploy`."""
+    signed = open_envelope(deployment.read("envelope"))
+    release = signed.release
+    if sha256(signed.payload).hexdigest() != deployment.digest:
+        raise CorruptError(f"{deployment.path}/envelope was changed; `holdall repair` mends it.")
+    accepted = accept(signed, host.layout, wish.choice, report)
+    _check_consent(host, release, deployment.digest, wish)
+    active = host.catalog.active(release.ref)
+    plan = InstallPlan(
+        ref=release.ref,
+        version=release.manifest.version,
+        digest=deployment.digest,
+        before=active.version if active else None,
+        files=len(installed_tree(deployment, release, parsed_before=True).files),
+        size=release.size,
+        bundle=0,
+        read=0,
+        produced=0,
+        linked=0,
+        already=True,
+    )
+    note = _note(release, plan, accepted, wish)
+    accepted.keep(host.layout)
+    writer.note(plan.ref, note)
+    _make_active(host, writer, plan, note, report)
+    return plan
+
+
+def _check_consent(host: Host, release: Release, digest: str, wish: Wish) -> None:
+    """An update may not take more than the active version was allowed, unasked."""
+    active = host.catalog.active(release.ref)
+    if wish.only_update and active and active.digest != digest:
+        manifest = release.manifest
+        check_consent(active, release.ref, manifest.version, manifest.permissions, wish.choice)
+
+
+def _note(release: Release, plan: InstallPlan, accepted: Accepted, wish: Wish) -> dict[str, Any]:
+    action = "activate" if plan.already else "update" if plan.before else "install"
+    floor = Floor(release.manifest.serial, release.manifest.version, accepted.publisher)
+    return change(
+        action,
+        active=plan.digest,
+        floor=floor._asdict(),
+        version=plan.version,
+        origin=wish.origin,
+    )
 
 
 def _put(
@@ -198,7 +272,3 @@ def _sync(folder: str) -> None:
         sync_filesystem(fd)
     finally:
         os.close(fd)
-
-
-def _floor(release: Release, publisher: str) -> dict[str, object]:
-    return Floor(release.manifest.serial, release.manifest.version, publisher)._asdict()

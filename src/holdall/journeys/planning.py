@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from holdall.delivery.bundle import Opened
-from holdall.errors import NotFoundError
+from holdall.errors import HoldallError, NotFoundError
 from holdall.forms import tree as form
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.host import Host, Report
@@ -36,7 +36,8 @@ class InstallPlan(NamedTuple):
 
     `bundle` is the size of the bundle, or of all increments on the way, which are the `steps`;
     `read` is what is needed of frames and units, `produced` what is made of those, `linked` what is
-    shared with older versions.
+    shared with older versions. Of what comes from a `remote`, `download` is what has to be fetched,
+    and `downloaded` what was.
     """
 
     ref: Ref
@@ -51,6 +52,38 @@ class InstallPlan(NamedTuple):
     linked: int
     already: bool
     steps: tuple[Step, ...] = ()
+    remote: str = ""
+    download: int = 0
+    downloaded: int = 0
+
+
+class Quote(NamedTuple):
+    """What a release at a remote costs, before it is fetched; sizes in bytes.
+
+    `steps` are the increments on the way, each with its size; `permissions` are words for what it
+    is allowed beyond the active version.
+    """
+
+    ref: Ref
+    version: str
+    digest: str
+    before: str | None
+    remote: str
+    download: int
+    size: int
+    steps: tuple[int, ...]
+    permissions: tuple[str, ...]
+    runtime: str
+    already: bool
+
+
+class Outcome(NamedTuple):
+    """How it went with one app: a plan that was carried out, a quote, or an error."""
+
+    ref: str
+    plan: InstallPlan | None = None
+    quote: Quote | None = None
+    error: HoldallError | None = None
 
 
 class Already(NamedTuple):
@@ -70,8 +103,11 @@ class Direct(NamedTuple):
     @contextmanager
     def contents(self, _host: Host, staged: str, report: Report) -> Iterator[Contents]:
         """The contents, while they are laid down in the folder `staged`."""
-        meter = _meter(self.arrival, self.layup.fresh_size, report)
         with source_of(self.arrival, self.opened, staged) as source:
+            total = self.layup.fresh_size
+            if remote := self.arrival.remote:
+                total += remote.bundle.wanted(source.frames(self.layup.fresh))
+            meter = _meter(self.arrival, total, report)
             yield Contents(self.arrival.preamble.tree, self.layup, source, meter)
 
 
@@ -122,8 +158,11 @@ def planned(host: Host, shipment: Shipment, *, only_update: bool) -> Delivery:
         if (way := find_way(host, shipment, shelf)) is not None:
             return _made(arrival, way, shelf, before)
     opened = arrival.open()
-    seed = seed_of(active or (older[-1] if older else None))
-    layup = form.plan(opened.tree, (seed,) if seed else ())
+    if arrival.remote:
+        layup = Shelf(host, ref, shipment).lay(opened.tree)
+    else:
+        seed = seed_of(active or (older[-1] if older else None))
+        layup = form.plan(opened.tree, (seed,) if seed else ())
     plan = _plan(arrival, before, len(opened.tree.files))._replace(
         bundle=arrival.preamble.size,
         read=read_size(opened, layup.fresh) if arrival.seekable else opened.index.stored,
@@ -167,4 +206,5 @@ def _plan(arrival: Arrival, before: str | None, files: int) -> InstallPlan:
 
 def _meter(arrival: Arrival, total: int, report: Report) -> Meter:
     manifest = arrival.release.manifest
-    return Meter(f"Installing {manifest.id} {manifest.version}", total, report)
+    text = f"Installing {manifest.id} {manifest.version}"
+    return Meter(text, total, report, arrival.remote.received if arrival.remote else int)

@@ -28,12 +28,14 @@ def change(
     floor: dict[str, Any] | None = None,
     version: str = "",
     show: bool = True,
+    origin: str = "",
 ) -> dict[str, Any]:
     """A note of what shall be.
 
     `active` (a release digest, or None) is then the active deployment, and `discard` are gone.
 
     `show` is False where the active deployment stays, so that nothing on the host can change.
+    `origin` is the remote it comes from, "" where that is as before.
     """
     event = {"action": action, "release": active, "version": version, "id": os.urandom(8).hex()}
     return {
@@ -42,6 +44,7 @@ def change(
         "floor": floor,
         "event": event,
         "show": show,
+        "origin": origin,
     }
 
 
@@ -92,6 +95,10 @@ def _settle(host: Host, writer: Writer, ref: Ref, note: dict[str, Any], report: 
         from holdall.store.trust_state import Floor, write_floor
 
         write_floor(layout, ref, Floor(**note["floor"]))
+    if note.get("origin"):
+        from holdall.store.remotes import write_origin
+
+        write_origin(layout, ref, note["origin"])
     events = history(layout, ref)
     if not events or events[-1].get("id") != note["event"]["id"]:
         writer.record(ref, note["event"])

@@ -41,9 +41,13 @@ def by_ref(paths: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 class Shipment:
-    """Files of one ref; what is to be installed is the newest release among them."""
+    """Files of one ref; what is to be installed is the newest release among them.
 
-    def __init__(self, arrivals: Sequence[Arrival]) -> None:
+    Where it fails, and is `patient`, what was made of it is kept: there is another way.
+    """
+
+    def __init__(self, arrivals: Sequence[Arrival], *, patient: bool = False) -> None:
+        self.patient = patient
         refs = sorted({str(arrival.release.ref) for arrival in arrivals})
         if len(refs) > 1:
             raise UsageError(f"These are of {' and '.join(refs)}; install one after the other.")

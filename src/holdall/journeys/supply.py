@@ -22,10 +22,16 @@ from holdall.system.files import remove_tree
 
 
 class Meter:
-    """Progress of one step over several kinds of work; never over its total."""
+    """Progress of one step over several kinds of work; never over its total.
 
-    def __init__(self, text: str, total: int, report: Report) -> None:
+    `received` counts what comes over the network meanwhile, which is work, too.
+    """
+
+    def __init__(
+        self, text: str, total: int, report: Report, received: Callable[[], int] = int
+    ) -> None:
         self._text, self._total, self._report = text, total, report
+        self._received, self._before = received, received()
         self._done = 0
         self.add(0)
 
@@ -37,7 +43,8 @@ class Meter:
         """So many bytes more are done."""
         self._done += size
         if self._total:
-            self._report(Event(self._text, min(self._done, self._total), self._total))
+            done = self._done + self._received() - self._before
+            self._report(Event(self._text, min(done, self._total), self._total))
 
 
 class Contents(NamedTuple):
@@ -58,7 +65,7 @@ class Contents(NamedTuple):
 def source_of(arrival: Arrival, opened: Opened, folder: str) -> Iterator[BundleSource]:
     """The contents of a full bundle; those of a stream pass through a nameless file in `folder`."""
     if arrival.seekable:
-        yield BundleSource(opened, arrival.stream.fileno(), arrival.preamble.first)
+        yield arrival.source(opened)
         return
     spool = os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
     try:
@@ -98,6 +105,7 @@ class Shelf:
 
     def __init__(self, host: Host, ref: Ref, shipment: Shipment) -> None:
         self._shipment = shipment
+        self.patient = shipment.patient
         active = host.catalog.active(ref)
         others = [item for item in reversed(host.catalog.deployments(ref)) if item != active]
         self.installed = (*((active,) if active else ()), *others)
@@ -131,8 +139,7 @@ class Shelf:
         found = []
         for arrival in self._shipment.fulls:
             opened = arrival.open()
-            source = BundleSource(opened, arrival.seekable_fd(), arrival.preamble.first)
-            found.append(Full(arrival, opened, source))
+            found.append(Full(arrival, opened, arrival.source(opened)))
         return tuple(found)
 
     @property

@@ -13,6 +13,7 @@ from holdall.trust.freshness import check_lifetime, check_order
 from holdall.trust.keyring import Keyring
 
 Ask = Callable[[str, str], bool]
+Consent = Callable[[str, tuple[str, ...]], bool]
 
 
 def refuse(_app: str, _fingerprint: str) -> bool:
@@ -20,10 +21,17 @@ def refuse(_app: str, _fingerprint: str) -> bool:
     return False
 
 
+def withhold(_version: str, _words: tuple[str, ...]) -> bool:
+    """The same, to more permissions."""
+    return False
+
+
 class TrustChoice(NamedTuple):
     """What the user decided beforehand.
 
-    `trust_key` is a fingerprint; `ask(app id, fingerprint)` decides on first use.
+    `trust_key` is a fingerprint; `ask(app id, fingerprint)` decides on first use. `introduced` are
+    fingerprints that a remote the user trusts has given for the app: taken without asking, on
+    first use. `consent(id and version, words)` decides on more permissions, which `words` tell.
     """
 
     trust_key: str | None = None
@@ -31,6 +39,9 @@ class TrustChoice(NamedTuple):
     allow_downgrade: bool = False
     ask: Ask = refuse
     now: datetime | None = None
+    introduced: frozenset[str] = frozenset()
+    yes_permissions: bool = False
+    consent: Consent = withhold
 
 
 NOTHING_DECIDED = TrustChoice()
@@ -78,8 +89,11 @@ def accept(signed: Signed, layout: Layout, choice: TrustChoice, report: Report) 
             keyring.judge(signed, publisher=publisher_of(layout, release.manifest.id)).fingerprint
         )
     except UnknownKeyError:
-        key = signed.signers[0]
-        if choice.trust_key is None and not choice.ask(release.manifest.id, key.fingerprint):
+        introduced = [key for key in signed.signers if key.fingerprint in choice.introduced]
+        key = (*introduced, *signed.signers)[0]
+        if choice.trust_key is None and not (
+            introduced or choice.ask(release.manifest.id, key.fingerprint)
+        ):
             raise
         if choice.trust_key is not None and not _means(choice.trust_key, key.fingerprint):
             raise UntrustedError(

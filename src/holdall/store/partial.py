@@ -1,7 +1,8 @@
-"""What has been made of an increment that is not applied yet.
+"""What has been fetched from a remote, or made of an increment, and is not installed yet.
 
 A killed command leaves it, and the next one goes on from there. Each increment of a ref has a
-folder of its own that nobody else may look into, named by the SHA-256 of its index.
+folder of its own that nobody else may look into, named by the SHA-256 of its index; each content
+file that is fetched has one named by its own SHA-256.
 """
 
 import os
@@ -19,8 +20,13 @@ def folder_of(layout: Layout, ref: Ref, index: bytes) -> str:
 
     For the holder of the lock. Raises CorruptError and UntrustedError where another thing is there.
     """
+    return fetched_folder(layout, ref, sha256(index).hexdigest())
+
+
+def fetched_folder(layout: Layout, ref: Ref, name: str) -> str:
+    """The same for the content file with this SHA-256."""
     path = layout.partial
-    for part in ("", f"/{_name(ref)}", f"/{sha256(index).hexdigest()}"):
+    for part in ("", f"/{_name(ref)}", f"/{name}"):
         path += part
         with suppress(FileExistsError):
             os.mkdir(path, 0o700)
@@ -41,6 +47,13 @@ def discard(layout: Layout, ref: Ref) -> None:
     with suppress(FileNotFoundError):
         os.makedirs(layout.trash, exist_ok=True)
         os.rename(f"{layout.partial}/{_name(ref)}", f"{layout.trash}/{os.urandom(16).hex()}")
+    with suppress(OSError):
+        os.rmdir(layout.partial)
+
+
+def finish(layout: Layout, ref: Ref) -> None:
+    """Remove all there is of a ref, now."""
+    remove_tree(f"{layout.partial}/{_name(ref)}")
     with suppress(OSError):
         os.rmdir(layout.partial)
 
