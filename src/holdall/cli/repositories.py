@@ -23,8 +23,13 @@ class Part(NamedTuple):
 PARTS: tuple[Part, ...] = (
     Part("init", "repository_publishing", "make a repository, and keys for its roles"),
     Part("add", "repository_publishing", "add bundles, which the next publication puts out"),
+    Part("delta", "repository_care", "make increments to the newest releases"),
     Part("publish", "repository_publishing", "sign and put out what was added"),
+    Part("serve", "serving", "serve a repository, to try it out"),
     Part("site", "site", "make pages for people, and a catalogue for software centres"),
+    Part("list", "repository_care", "list the apps in a repository"),
+    Part("show", "repository_care", "show a repository's roles, or all that is offered of an app"),
+    Part("gc", "repository_care", "remove what nobody needs any more"),
     Part("key", "repository_keys", "decide who signs, and who answers for which apps"),
 )
 

@@ -72,6 +72,11 @@ class Layout(NamedTuple):
         return f"{self.own}/incoming"
 
     @property
+    def making(self) -> str:
+        """Increments that are being made."""
+        return f"{self.own}/making"
+
+    @property
     def useless(self) -> str:
         """Which increments were found to save nothing."""
         return f"{self.own}/useless.json"

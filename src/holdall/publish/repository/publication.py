@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, T, TargetFile, Targets
 
+from holdall.errors import CorruptError
 from holdall.model import catalogue as catalogues
 from holdall.model import offer as offers
 from holdall.model.catalogue import Entry
@@ -109,18 +110,26 @@ class Publication:
             if newest == known:
                 self._check_due(name)
                 continue
-            metadata = self._was.at(name, newest)
-            if why := refusal(self._was, self._targets, name, metadata):
+            try:
+                metadata = self._was.at(name, newest)
+                why = refusal(self._was, self._targets, name, metadata)
+            except CorruptError as error:
+                why = str(error)
+            if why:
                 self._notes.append(f"What {name} has signed is left out: {why}")
                 self._refused.add(name)
-                continue
-            self._taken[name] = newest
-            old = self._was.at(name, known).signed.targets if known else {}
-            self._note_role(name, metadata)
-            for target in {**old, **metadata.signed.targets}:
-                line = metadata.signed.targets.get(target)
-                if line != old.get(target) and (app_id := app_of(target)):
-                    self._changed[app_id] = self._entry(target, line)
+            else:
+                self._take_publisher(name, self._was.at(name, newest))
+
+    def _take_publisher(self, name: str, metadata: Metadata[Targets]) -> None:
+        known = self._was.version(name)
+        old = self._was.at(name, known).signed.targets if known else {}
+        self._taken[name] = metadata.signed.version
+        self._note_role(name, metadata)
+        for target in {**old, **metadata.signed.targets}:
+            line = metadata.signed.targets.get(target)
+            if line != old.get(target) and (app_id := app_of(target)):
+                self._changed[app_id] = self._entry(target, line)
 
     def _entry(self, target: str, line: TargetFile | None) -> Entry:
         app_id = app_of(target)

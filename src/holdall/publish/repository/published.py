@@ -5,6 +5,7 @@ The publisher's own files: what they name is checked by digest where it is used,
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from hashlib import sha256
 
@@ -92,12 +93,18 @@ class Published:
     def role(self, name: str) -> Metadata[Targets] | None:
         """A bin's or a publisher's metadata; None for a publisher that has published nothing.
 
-        A publisher's newest, even where no snapshot has it yet.
+        A publisher's newest that can be read, even where no snapshot has it yet.
         """
         if name not in self._roles:
-            version = self.newest(name) if not is_bin(name) else self.version(name)
-            self._roles[name] = self._at(name, version) if version else None
+            self._roles[name] = self._read_role(name)
         return self._roles[name]
+
+    def _read_role(self, name: str) -> Metadata[Targets] | None:
+        known = self.version(name)
+        for version in range(known if is_bin(name) else self.newest(name), known, -1):
+            with suppress(CorruptError):
+                return self._at(name, version)
+        return self._at(name, known) if known else None
 
     def newest(self, name: str) -> int:
         """The newest version of a publisher's role for which there is a file."""
@@ -148,7 +155,11 @@ class Published:
         )
 
     def _at(self, name: str, version: int) -> Metadata[Targets]:
-        return read(self.layout.role(name, version), Targets)
+        path = self.layout.role(name, version)
+        metadata = read(path, Targets)
+        if metadata.signed.version != version:
+            raise CorruptError(f"{path} has version {metadata.signed.version}.")
+        return metadata
 
 
 def answering(targets: Targets, bins: SuccinctRoles, target: str) -> str:
