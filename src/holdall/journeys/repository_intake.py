@@ -104,6 +104,12 @@ class Intake:
     def take(self, paths: Sequence[str], now: datetime) -> list[Added]:
         """Check the files, put them where they belong, and change the offers that wait."""
         remove_tree(self._layout.incoming)
+        try:
+            return self._take_all(paths, now)
+        finally:
+            remove_tree(self._layout.incoming)
+
+    def _take_all(self, paths: Sequence[str], now: datetime) -> list[Added]:
         items = sorted(
             (self._read(path, now) for path in paths), key=lambda item: item.is_increment
         )
@@ -112,9 +118,7 @@ class Intake:
         added = {item.path: self._take(item, meter) for item in fresh}
         for app_id in sorted(self._changed):
             self._add_ranges(app_id)
-        if self._options.dry_run:
-            remove_tree(self._layout.incoming)
-        else:
+        if not self._options.dry_run:
             self._commit()
         return [added.get(item.path) or self._known(item) for item in items]
 
@@ -296,7 +300,6 @@ class Intake:
             sync_folder(folder)
         for app_id in sorted(self._changed):
             self._pending.put_offer(self._offers[app_id])
-        remove_tree(self._layout.incoming)
 
 
 def _offered(examined: Examined, sha256: str) -> OfferedRelease:
