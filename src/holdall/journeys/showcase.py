@@ -79,6 +79,7 @@ class Shelf:
             desktop=entry.name,
             categories=entry.categories,
             keywords=entry.keywords,
+            command=_command(manifest),
         )
 
     def _metainfo(self, manifest: Manifest, files: dict[str, bytes]) -> Metainfo | None:
@@ -107,6 +108,11 @@ class Shelf:
                 except UsageError as error:
                     self._warn(error)
         return _Entry()
+
+
+def _command(manifest: Manifest) -> str:
+    names = (*manifest.exports.commands, *(word.rpartition("/")[2] for word in manifest.argv[:1]))
+    return names[0] if names else ""
 
 
 class _Wanted(NamedTuple):

@@ -21,6 +21,7 @@ class Extras(msgspec.Struct, frozen=True, array_like=True):
     desktop: str = ""  # the desktop file's name
     categories: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
+    command: str = ""  # the name of the program
 
 
 class Site(NamedTuple):

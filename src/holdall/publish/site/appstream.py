@@ -72,7 +72,10 @@ def _lines(site: Site, app: App) -> Iterator[str]:
     yield from _links(app)
     if app.extras.desktop and app.newest.kind == "app":
         yield _tag("launchable", app.extras.desktop, type="desktop-id")
+    if _kind(app) == "console-application" and app.extras.command:
+        yield f"<provides>{_tag('binary', app.extras.command)}</provides>"
     yield from _screenshots(app)
+    yield from _rating(app)
     yield from _releases(app)
     yield from _custom(site, app)
 
@@ -94,7 +97,10 @@ def _texts(name: str, text: str, translated: dict[str, str]) -> Iterator[str]:
 
 def _descriptions(app: App) -> Iterator[str]:
     left = _TRANSLATED
-    for language, prose in app.metainfo.descriptions.items():
+    described = app.metainfo.descriptions
+    if "" not in described:
+        yield f"<description>{_tag('p', app.summary or app.name)}</description>"
+    for language, prose in described.items():
         text = _prose(prose)
         attribute = f' xml:lang="{escaped(language)}"' if language else ""
         if language:
@@ -157,6 +163,12 @@ def _screenshots(app: App) -> Iterator[str]:
         image = _tag("image", shot.address, type="source", **sizes)
         yield f"<screenshot{kind}>{caption}{image}</screenshot>"
     yield "</screenshots>"
+
+
+def _rating(app: App) -> Iterator[str]:
+    if rating := app.metainfo.rating:
+        values = (_tag("content_attribute", text, id=name) for name, text in rating.values.items())
+        yield f"<content_rating{_attributes(type=rating.scheme)}>{''.join(values)}</content_rating>"
 
 
 def _releases(app: App) -> Iterator[str]:

@@ -3,8 +3,14 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from holdall.publish.site.plain_text import UNSHOWN
+
 _VOID = frozenset(("br", "hr", "img", "input", "link", "meta"))
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
+_SPECIAL = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
+_ESCAPES: dict[int, str | None] = {
+    **dict.fromkeys(UNSHOWN),
+    **{ord(character): entity for character, entity in _SPECIAL.items()},
+}
 
 
 class Markup(NamedTuple):
@@ -18,7 +24,7 @@ NOTHING = Markup("")
 
 
 def escaped(text: str) -> str:
-    """Text as it stands in markup, also between quotes."""
+    """Text as it stands in markup, also between quotes; what is not shown is taken out."""
     return text.translate(_ESCAPES)
 
 

@@ -25,6 +25,8 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:[_-][A-Za-z0-9]{1,8})*(?:@[A-Za-z0-9]{1
 _CATEGORY = re.compile(r"[A-Za-z0-9-]{1,60}")
 _DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:T.*)?")
 _LICENSE = re.compile(r"[A-Za-z0-9 .+:()-]{1,200}")
+_SCHEME = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}")
+_AMOUNTS = frozenset(("none", "mild", "moderate", "intense"))
 _LINKS = (
     *("homepage", "bugtracker", "help", "faq", "donation", "translate"),
     *("vcs-browser", "contribute", "contact"),
@@ -69,6 +71,13 @@ class News(_Value, frozen=True):
     prose: Prose = ()
 
 
+class Rating(_Value, frozen=True):
+    """What an app has that is not for all ages, in a scheme's words."""
+
+    scheme: str
+    values: dict[str, str] = {}
+
+
 class Metainfo(_Value, frozen=True):
     """What an app says of itself; texts by language, the untranslated under an empty one."""
 
@@ -84,6 +93,7 @@ class Metainfo(_Value, frozen=True):
     links: dict[str, str] = {}
     screenshots: tuple[Screenshot, ...] = ()
     news: tuple[News, ...] = ()
+    rating: Rating | None = None
 
 
 def read(data: bytes, what: str) -> Metainfo:
@@ -105,6 +115,7 @@ def read(data: bytes, what: str) -> Metainfo:
         links=_links(root),
         screenshots=tuple(_screenshots(root)),
         news=tuple(_news(root)),
+        rating=_rating(root),
     )
 
 
@@ -193,6 +204,21 @@ def _moment(text: str) -> str:
     if not re.fullmatch("[0-9]{1,11}", text) or int(text) > 253_402_300_799:
         return ""
     return datetime.fromtimestamp(int(text), UTC).date().isoformat()
+
+
+def _rating(root: Node) -> Rating | None:
+    node = next(root.named("content_rating"), None)
+    scheme = node.attributes.get("type", "") if node else ""
+    if node is None or not _SCHEME.fullmatch(scheme):
+        return None
+    listed = [
+        (item.attributes.get("id", ""), item.text.strip())
+        for item in node.named("content_attribute")
+    ]
+    return Rating(
+        scheme,
+        {name: value for name, value in listed if _SCHEME.fullmatch(name) and value in _AMOUNTS},
+    )
 
 
 def _proses(nodes: Iterable[Node]) -> dict[str, Prose]:
