@@ -125,7 +125,9 @@ def test_a_page_of_somebody_else_is_not_written_over(station: Station) -> None:
 
 def test_pages_can_go_elsewhere(station: Station, tmp_path: Path) -> None:
     before = snapshot(station.path, without=(station.path / ".holdall",))
-    made = make(station, out=str(tmp_path / "public"))
+    with pytest.raises(UsageError, match="--base-url"):
+        make(station, out=str(tmp_path / "public"))
+    made = make(station, out=str(tmp_path / "public"), address="https://apps.example")
     assert made.path == str(tmp_path / "public")
     assert (tmp_path / "public/index.html").exists()
     assert snapshot(station.path, without=(station.path / ".holdall",)) == before

@@ -18,11 +18,11 @@ from holdall.publish.site import appstream, plain_text
 from holdall.publish.site.app import App, Site, newest
 from holdall.publish.site.folder import Folder, Record, State, load, save
 from holdall.publish.site.site import app_files, key_of, shared_files
+from holdall.store.remotes import checked_name
 from holdall.system.files import each_child, plain_errors, read_regular
 
 _PICTURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.(?:png|jpe?g|webp|avif)")
 _PICTURES = 12
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class SiteOptions(NamedTuple):
@@ -66,15 +66,17 @@ def _site(layout: Layout, options: SiteOptions) -> Site:
     address = plain_text.web_address(options.address)
     if options.address and (not address or {"?", "#"} & set(address)):
         raise UsageError(f"{options.address!r} is not the address of a folder on a web server.")
+    if options.out and not address:
+        raise UsageError("Say with --base-url where the repository is, as its pages are elsewhere.")
     if address and not address.endswith("/"):
         address += "/"
     host = plain_text.origin(address).partition("://")[2].partition(":")[0] if address else ""
     title = plain_text.line(options.title, 80) or host or "Apps"
     name = options.name or re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")[:40] or "apps"
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is not a name for a remote: use letters, digits, - _ and dots.")
+    checked_name(name)
     root = read_regular(layout.trusted_root, limit=2**20)
-    return Site(title, address, name, sha256(root).hexdigest())
+    pages = "" if options.out else address
+    return Site(title, address, name, sha256(root).hexdigest(), pages)
 
 
 class _Run:

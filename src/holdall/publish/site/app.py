@@ -28,13 +28,14 @@ class Site(NamedTuple):
     """What all pages share.
 
     `address` is the repository's, with a slash at the end, or empty; `name` is what users call it;
-    `root` is the SHA-256 of its first root.
+    `root` is the SHA-256 of its first root. `pages` is where the pages are, or empty.
     """
 
     title: str
     address: str
     name: str
     root: str
+    pages: str = ""
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):

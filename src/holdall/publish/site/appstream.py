@@ -129,8 +129,8 @@ def _icon(site: Site, app: App) -> Iterator[str]:
     if icon is None:
         return
     side = str(icon.side) if icon.side else ""
-    if site.address:
-        address = f"{site.address}apps/{app.id}/{app.icon_file}"
+    if site.pages:
+        address = f"{site.pages}apps/{app.id}/{app.icon_file}"
         yield _tag("icon", address, type="remote", width=side, height=side)
     else:
         yield _tag("icon", f"{app.id}.{icon.kind}", type="cached", width=side, height=side)
