@@ -179,6 +179,22 @@ def test_metainfo_that_cannot_be_read_is_told_of_and_left_out(tmp_path: Path) ->
     assert "Play the game of kings" in app_page(station)
 
 
+def test_a_drawing_with_a_script_is_told_of_and_not_handed_out(tmp_path: Path) -> None:
+    station = Station(tmp_path)
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+    path = f"share/icons/hicolor/scalable/apps/{CHESS}.svg"
+    station.add(station.bundle(app=CHESS, files={"bin/editor": b"#!/bin/sh\n", path: svg}))
+    station.publish()
+    told: list[Event] = []
+    make(station, told.append)
+    assert [event.text for event in told if event.loud] == [
+        f"WARNING: The icon {path} has the element 'script'."
+    ]
+    assert sorted(file.name for file in (station.path / f"apps/{CHESS}").iterdir()) == [
+        "index.html"
+    ]
+
+
 def test_a_bundle_that_is_gone_is_told_of(station: Station) -> None:
     for path in (station.path / "content").rglob("*.holdall"):
         path.unlink()

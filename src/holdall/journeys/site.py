@@ -133,7 +133,8 @@ class _Run:
             yield name, (version, listed)
 
     def _records(self, offered: dict[str, str]) -> Iterator[tuple[str, Record]]:
-        for number, (app_id, digest) in enumerate(sorted(offered.items()), 1):
+        self._report(Event(f"Looking at {len(offered)} apps"))
+        for app_id, digest in sorted(offered.items()):
             record = self._state.apps.get(app_id)
             own = self._pictures(app_id)
             others = offered.keys() & record.needs if record else frozenset()
@@ -142,8 +143,6 @@ class _Run:
                 record = self._record(app_id, digest, offered, own)
             if record is not None:
                 yield app_id, record
-            if number % 500 == 0:
-                self._report(Event("Making pages", number, len(offered)))
 
     def _record(
         self, app_id: str, digest: str, offered: dict[str, str], own: tuple[str, ...]
