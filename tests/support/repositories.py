@@ -99,12 +99,12 @@ class Station:
     Everything happens at `now`, which tests move.
     """
 
-    def __init__(self, folder: Path, *, bits: int = 1) -> None:
+    def __init__(self, folder: Path, *, bits: int = 1, now: datetime = NOW) -> None:
         self.folder = folder
-        self.now = NOW
+        self.now = now
         self.host: Host = root_host(str(folder / "store"))
         self.path = folder / "repository"
-        self.made = init(str(self.path), self.host, bits=bits, now=NOW)
+        self.made = init(str(self.path), self.host, bits=bits, now=now)
         self.keys = Path(self.made.keys)
         self.client = Client(self.path, folder / "client")
 

@@ -30,6 +30,7 @@ PARTS: tuple[Part, ...] = (
     Part("list", "repository_care", "list the apps in a repository"),
     Part("show", "repository_care", "show a repository's roles, or all that is offered of an app"),
     Part("gc", "repository_care", "remove what nobody needs any more"),
+    Part("mirror", "mirroring", "copy a repository, or some apps of it, to install from offline"),
     Part("key", "repository_keys", "decide who signs, and who answers for which apps"),
 )
 

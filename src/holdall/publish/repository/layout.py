@@ -82,19 +82,25 @@ class Layout(NamedTuple):
         return f"{self.own}/useless.json"
 
     @property
+    def mirrored(self) -> str:
+        """Says that this is a part of another repository."""
+        return f"{self.own}/mirror"
+
+    @property
     def renewal(self) -> str:
         """The moment before which no bin has to be signed anew."""
         return f"{self.own}/renewal"
 
 
 @contextmanager
-def holding(layout: Layout, *, wait: float = 0.0) -> Iterator[None]:
+def holding(layout: Layout, *, wait: float = 0.0, new: bool = False) -> Iterator[None]:
     """Hold the repository's lock: one process at a time changes it.
 
-    Raises NotFoundError where there is no repository, BusyError when another process has the lock
-    for longer than `wait` seconds.
+    Raises NotFoundError where there is no repository, unless it is a `new` one, and BusyError when
+    another process has the lock for longer than `wait` seconds.
     """
-    check_is_one(layout)
+    if not new:
+        check_is_one(layout)
     with plain_errors(f"The repository {layout.root} cannot be changed"):
         os.makedirs(layout.own, exist_ok=True)
         fd = os.open(

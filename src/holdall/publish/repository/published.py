@@ -140,19 +140,34 @@ class Published:
         return catalogues.parse(read_target(self.layout, catalogues.TARGET, target))
 
     def roles(self) -> Iterator[tuple[str, Metadata[Targets]]]:
-        """All bins and publishers' roles that there are; costly in a large repository."""
+        """All bins and publishers' roles that there are; costly in a large repository.
+
+        In a mirror some are missing, which is no error here.
+        """
         for name in (*self.publishers, *self.bins.get_roles()):
-            if metadata := self.role(name):
-                yield name, metadata
+            with suppress(*([NotFoundError] if self._is_mirror else [])):
+                if metadata := self.role(name):
+                    yield name, metadata
+
+    @cached_property
+    def _is_mirror(self) -> bool:
+        return os.path.exists(self.layout.mirrored)
 
     def app_ids(self) -> list[str]:
-        """All apps that are offered, sorted; costly in a large repository."""
+        """All apps that are offered (by a mirror: that it has), sorted.
+
+        Costly in a large repository.
+        """
         return sorted(
             app_id
             for role, metadata in self.roles()
-            for name in metadata.signed.targets
-            if (app_id := app_of(name)) and self.answering(name) == role
+            for name, line in metadata.signed.targets.items()
+            if (app_id := app_of(name)) and self.answering(name) == role and self._has(name, line)
         )
+
+    def _has(self, name: str, line: TargetFile) -> bool:
+        path = self.layout.target(name, digest_in(line))
+        return not self._is_mirror or os.path.exists(path)
 
     def _at(self, name: str, version: int) -> Metadata[Targets]:
         path = self.layout.role(name, version)
