@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+_TLS = b"\x16"  # how a client of TLS begins
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
 
@@ -62,9 +63,9 @@ class Exchange:
         self.connection.sendall(f"HTTP/1.1 {status} Whatever\r\n{text}\r\n".encode())
 
     def send(self, data: bytes) -> None:
-        """A part of the body."""
-        self.connection.sendall(data)
+        """A part of the body; counted before anybody can have it."""
         self.server.count(len(data))
+        self.connection.sendall(data)
 
     def body(self) -> None:
         """What the body should be."""
@@ -143,6 +144,9 @@ def serving(
             state.connections += 1
             self.connection.settimeout(30)
             with suppress(OSError, ValueError):
+                if _peek(self.connection) == _TLS and tls is None:
+                    self.connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                    return
                 while asked := _read(self.rfile, folder):
                     state.asked.append(asked)
                     data = state.files.get(asked.name)
@@ -180,6 +184,57 @@ def serving(
             state.over.set()
             listener.shutdown()
             thread.join()
+
+
+@dataclass
+class Tunnel:
+    """A proxy that passes on what is sent through it."""
+
+    address: str = ""
+    connections: int = 0
+
+
+@contextmanager
+def tunnelling() -> Iterator[Tunnel]:
+    """A proxy that knows CONNECT only."""
+    state = Tunnel()
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            line = self.rfile.readline(1000).decode()
+            while self.rfile.readline(1000).strip():
+                pass
+            host, _, port = line.split(" ")[1].rpartition(":")
+            with socket.create_connection((host, int(port))) as other:
+                state.connections += 1
+                self.connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                back = threading.Thread(target=_pass_on, args=(other, self.connection))
+                back.start()
+                _pass_on(self.connection, other)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as listener:
+        state.address = f"http://127.0.0.1:{listener.server_address[1]}"
+        thread = threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield state
+        finally:
+            listener.shutdown()
+            thread.join()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(2**16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+def _peek(connection: socket.socket) -> bytes:
+    if isinstance(connection, ssl.SSLSocket):
+        return b""
+    return connection.recv(1, socket.MSG_PEEK)
 
 
 def _read(stream: object, folder: str) -> Asked | None:

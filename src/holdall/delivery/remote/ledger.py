@@ -26,6 +26,8 @@ class Ledger:
         self._ends: list[int] = []
         self._seen = 0
         self._fd = os.open(path, _OPEN, 0o600)
+        size = os.fstat(self._fd).st_size
+        os.ftruncate(self._fd, size - size % _RECORD.size)  # a full disk may have cut the last
         self.look()
         if self._seen > 4 * _RECORD.size * (16 + len(self._starts)):
             self._compact(path)
@@ -47,7 +49,6 @@ class Ledger:
     def look(self) -> None:
         """Read what was written since."""
         size = min(os.fstat(self._fd).st_size, _MAX)
-        size -= size % _RECORD.size
         data = os.pread(self._fd, size - self._seen, self._seen) if size > self._seen else b""
         self._seen += len(data)
         for first, last in _RECORD.iter_unpack(data[: len(data) - len(data) % _RECORD.size]):
