@@ -12,6 +12,7 @@ from holdall.errors import HoldallError, NotFoundError, UntrustedError, UsageErr
 from holdall.journeys.host import Host, root_host
 from holdall.journeys.mirror import Mirrored, MirrorOptions, mirror
 from holdall.journeys.remotes import add_remote
+from holdall.journeys.repository import publish
 from holdall.journeys.repository_care import collect, list_apps
 from holdall.journeys.repository_keys import KeyChanges
 from holdall.model.ref import RefPattern
@@ -211,6 +212,12 @@ def test_other_folders_are_left_alone(station: Station, host: Host, tmp_path: Pa
     other = Station(tmp_path / "other")
     with pytest.raises(UsageError, match="of your own"):
         mirror(str(station.path), str(other.path), host, options=root)
+
+
+def test_a_mirror_is_not_published(station: Station, host: Host) -> None:
+    mirrored(station, host, APP)
+    with pytest.raises(UsageError, match="is a mirror"):
+        publish(str(stick(station)), station.host)
 
 
 def test_rubbish_of_a_mirror_is_collected(station: Station, host: Host) -> None:

@@ -2,8 +2,7 @@
 
 import itertools
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from holdall.errors import BusyError, NotFoundError, UntrustedError, UsageError
 from holdall.journeys.repository import init
 from holdall.publish.repository.layout import Layout, holding
 from holdall.publish.repository.published import Published
-from repositories import Station
+from repositories import Station, ended_at
 
 
 @pytest.fixture
@@ -184,6 +183,13 @@ def test_lifetimes_are_the_publishers_choice(station: Station) -> None:
     assert (expires - station.now).days == 10
 
 
+def test_a_lifetime_for_a_role_that_is_not_there_is_refused(station: Station) -> None:
+    for words in ("timestmp=3", "timestamp", "timestamp=0", "timestamp=x", "=3"):
+        with pytest.raises(UsageError):
+            station.publish(expiry=(words,))
+    assert station.publish().is_empty
+
+
 # ------------------------------------------------------------------ keys and locks
 
 
@@ -252,27 +258,6 @@ def test_the_fingerprint_is_that_of_the_first_root_for_ever(station: Station) ->
 
 
 # ------------------------------------------------------------------ ends
-
-
-def ended_at(rename: int, act: Callable[[], object]) -> bool:
-    """Do something in another process that ends at its so-manieth rename; whether it came there."""
-    pid = os.fork()
-    if pid == 0:
-        left, real = rename, os.rename
-
-        def counting(source: str, target: str) -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                os._exit(9)
-            real(source, target)
-
-        os.rename = counting  # type: ignore[assignment]  # a process of its own
-        try:
-            act()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
 
 
 def test_a_publication_may_end_at_any_step(tmp_path: Path) -> None:

@@ -1,20 +1,24 @@
 """Keys change hands: rotation, thresholds, offline roots, publishers' own roles."""
 
+import itertools
 import shutil
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 from tuf.api.exceptions import DownloadError, RepositoryError
+from tuf.api.metadata import Delegations, Metadata
 
 from bundles import APP, KEY, OTHER, key_of, snapshot
 from holdall.errors import NotFoundError, UntrustedError, UsageError
 from holdall.journeys.repository import PublishOptions, publish
 from holdall.journeys.repository_intake import add
 from holdall.journeys.repository_keys import KeyChanges, KeyPlaces, listed
+from holdall.publish.repository.keys import read_keys
+from holdall.publish.repository.metadata import LIMITS, sign
 from holdall.publish.repository.published import Published
 from holdall.trust.keys import SigningKey
-from repositories import Client, Station
+from repositories import Client, Station, ended_at
 
 ROLES = ("root", "targets", "apps", "snapshot", "timestamp")
 
@@ -77,6 +81,25 @@ def test_a_client_between_two_renames_of_a_rotation_sees_a_whole_state(station: 
     assert station.versions() == ["2.0", "1.0"]
     (station.path / "metadata/away").rename(newest)
     assert station.versions() == ["2.0", "1.0"]
+
+
+def test_a_rotation_may_end_at_any_step(tmp_path: Path) -> None:
+    for rename in itertools.count(1):
+        station = Station(tmp_path / str(rename))
+        station.add(station.bundle("1.0"))
+        station.publish()
+        assert station.versions() == ["1.0"]
+        for role in ROLES:
+            changes(station).rotate(role)
+        station.add(station.bundle("2.0"))
+        ended = ended_at(rename, station.publish)
+        assert station.versions() in (["1.0"], ["2.0", "1.0"])
+        station.publish()
+        assert station.versions() == ["2.0", "1.0"]
+        assert station.publish().is_empty
+        if not ended:
+            break
+    assert rename > 8
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -446,6 +469,41 @@ def test_what_a_publisher_signed_is_renewed_by_it_alone(publisher: Publisher) ->
     station.later(80)
     station.publish()
     assert station.versions("org.acme.Saw") == ["1.0"]
+
+
+def test_metadata_under_another_version_than_its_own_is_left_out(publisher: Publisher) -> None:
+    station = publisher.station
+    publisher.fetch()
+    publisher.release(saw(station, "2.0"))
+    (publisher.copy / "metadata/2.acme.json").rename(publisher.copy / "metadata/3.acme.json")
+    shutil.copyfile(station.path / "metadata/1.acme.json", publisher.copy / "metadata/2.acme.json")
+    publisher.hand_over()
+    edition = station.publish()
+    assert edition.is_empty
+    assert any("is left out" in note for note in edition.notes)
+    assert station.versions("org.acme.Saw") == ["1.0"]
+
+
+def test_a_publisher_does_not_delegate_further(publisher: Publisher) -> None:
+    station = publisher.station
+    body = Published(station.layout).at("acme", 1).signed
+    body.version = 2
+    body.delegations = Delegations({}, roles={})
+    signed = sign(Metadata(body), read_keys([str(publisher.keys)]), [PUBLISHER.public.fingerprint])
+    (station.path / "metadata/2.acme.json").write_bytes(signed.to_bytes())
+    edition = station.publish()
+    assert any("it delegates to others" in note for note in edition.notes)
+    assert edition.is_empty
+
+
+def test_a_part_that_clients_would_not_read_is_refused(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIMITS, "targets", 300)
+    station.add(station.bundle("2.0"))
+    with pytest.raises(UsageError, match="clients read no more than 300"):
+        station.publish()
+    assert station.versions() == ["1.0"]
 
 
 @pytest.mark.parametrize("name", ["root", "apps", "bin-1", "Acme", "a/b", "..", "", "-x"])

@@ -1,7 +1,8 @@
 """Repositories in tests, and the referee: python-tuf's own client, over files."""
 
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -164,3 +165,24 @@ class Station:
         ]
         assert found[0] == found[1]
         return found[0]
+
+
+def ended_at(rename: int, act: Callable[[], object]) -> bool:
+    """Do something in another process that ends at its so-manieth rename; whether it came there."""
+    pid = os.fork()
+    if pid == 0:
+        left, real = rename, os.rename
+
+        def counting(source: str, target: str) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os._exit(9)
+            real(source, target)
+
+        os.rename = counting  # type: ignore[assignment]  # a process of its own
+        try:
+            act()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9

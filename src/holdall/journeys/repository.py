@@ -73,7 +73,7 @@ def init(
     if not 1 <= bits <= MAX_BITS:
         raise UsageError(f"There can be 2 to 2^{MAX_BITS} bins: give --bits 1 to {MAX_BITS}.")
     made = {role: trust_keys.generate() for role in founding.ROLES}
-    settings = Settings(expiry=parse_expiry(tuple(expiry)))
+    settings = Settings(expiry=parse_expiry(expiry))
     founded = founding.found(layout, settings, made, bits, now or datetime.now(UTC))
     place = os.path.abspath(keys) if keys else _key_folder(host, founded.fingerprint)
     if f"{place}/".startswith(f"{layout.root}/"):
@@ -103,6 +103,11 @@ def publish(
         keys = _keys(host, settings, options)
         if options.role:
             return _publish_role(layout, settings, keys, options, now)
+        if os.path.exists(layout.mirrored):
+            raise UsageError(
+                f"{folder} is a mirror, which `repo mirror` brings up to date; a publisher signs its"
+                " part of one with --role NAME."
+            )
         scan = _scan_is_due(layout, now)
         publication = Publication(Published(layout), settings, keys, now, scan=scan)
         edition = publication.compose()
@@ -129,7 +134,8 @@ def _publish_role(
 def _settings(layout: Layout, options: PublishOptions) -> Settings:
     settings = read_settings(layout)
     if options.expiry:
-        days = {**settings.expiry, **parse_expiry(options.expiry)}
+        publishers = {*Published(layout).publishers, options.role} - {""}
+        days = {**settings.expiry, **parse_expiry(options.expiry, publishers)}
         settings = msgspec.structs.replace(settings, expiry=days)
         if not options.dry_run:
             write_settings(layout, settings)

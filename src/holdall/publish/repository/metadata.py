@@ -9,11 +9,13 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Key, Metadata, Root, T, Targets
 from tuf.api.serialization import DeserializationError
 
-from holdall.errors import CorruptError, NotFoundError, UntrustedError
+from holdall.errors import CorruptError, NotFoundError, UntrustedError, UsageError
 from holdall.publish.repository.keys import Keys
 from holdall.system.files import read_regular
 
 _LIMIT = 64 * 2**20
+# docs/reference/formats/repository.md, "Metadata"
+LIMITS = {"root": 2**16, "timestamp": 2**14, "snapshot": 2_000_000, "targets": 1_000_000}
 
 
 def read(path: str, kind: type[T]) -> Metadata[T]:
@@ -46,8 +48,15 @@ def sign(metadata: Metadata[T], keys: Keys, keyids: Iterable[str]) -> Metadata[T
 
 
 def encode(metadata: Metadata[T]) -> bytes:
-    """The bytes of its file."""
-    return metadata.to_bytes()
+    """The bytes of its file; raises UsageError where clients would not read so many."""
+    data = metadata.to_bytes()
+    limit = LIMITS.get(metadata.signed.type, 0)
+    if len(data) > limit:
+        raise UsageError(
+            f"The {metadata.signed.type} metadata would have {len(data)} bytes, and clients read no"
+            f" more than {limit}: spread what it lists over several roles."
+        )
+    return data
 
 
 def is_signed(delegator: Root | Targets, role: str, metadata: Metadata[T]) -> bool:

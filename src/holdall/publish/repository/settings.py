@@ -3,6 +3,7 @@
 Kept in the repository, in the folder that is not handed out; has no secrets.
 """
 
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -64,12 +65,15 @@ def write_settings(layout: Layout, settings: Settings) -> None:
     write_atomic(layout.settings, data + b"\n", durable=True)
 
 
-def parse_expiry(words: tuple[str, ...]) -> dict[str, int]:
+def parse_expiry(words: Iterable[str], publishers: Collection[str] = ()) -> dict[str, int]:
     """Days by role out of ``ROLE=DAYS``; raises UsageError."""
     found = {}
     for word in words:
         role, _, days = word.partition("=")
-        if not role or not days.isdecimal() or not 1 <= int(days) <= 36500:
+        if role not in {*DAYS, *publishers}:
+            known = ", ".join((*DAYS, *publishers))
+            raise UsageError(f"{word!r} names no role; there are {known}.")
+        if not days.isdecimal() or not 1 <= int(days) <= 36500:
             raise UsageError(f"{word!r} is not ROLE=DAYS, such as timestamp=14 or bins=90.")
         found[role] = int(days)
     return found
