@@ -105,8 +105,8 @@ def publish(
             return _publish_role(layout, settings, keys, options, now)
         if os.path.exists(layout.mirrored):
             raise UsageError(
-                f"{folder} is a mirror, which `repo mirror` brings up to date; a publisher signs its"
-                " part of one with --role NAME."
+                f"{folder} is a mirror, which `repo mirror` brings up to date; a publisher signs"
+                " its part of one with --role NAME."
             )
         scan = _scan_is_due(layout, now)
         publication = Publication(Published(layout), settings, keys, now, scan=scan)
