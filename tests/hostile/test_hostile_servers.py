@@ -19,7 +19,7 @@ from holdall.delivery.remote.connections import Timing
 from holdall.delivery.remote.http import HttpTransport
 from holdall.journeys.repository_deltas import make_deltas
 from hostility import Victim, call, differences, read_refusal
-from repositories import Station
+from repositories import Station, files_of
 from servers import Fault, Server
 
 QUICK = Timing(connect=1, answer=0.15, window=0.2, tries=2, pause=0.001, longest_pause=0.1)
@@ -100,14 +100,6 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> States:
     states = States(station.made.fingerprint, found[0], found[1], files_of(station.path))
     assert len(states.increment.keys() - states.new.keys()) >= 3
     return states
-
-
-def files_of(folder: Path) -> Files:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and ".holdall" not in path.parts
-    }
 
 
 @pytest.fixture

@@ -3,9 +3,12 @@
 import os
 import random
 import signal
+import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +17,7 @@ import pytest
 
 import nginx
 import servers
-from bundles import make_bundle
+from bundles import APP, make_bundle
 from holdall.delivery.bundle import Opened, open_preamble, read_preamble
 from holdall.delivery.remote.bundle import RemoteBundle
 from holdall.delivery.remote.fetching import fetch_file
@@ -22,6 +25,8 @@ from holdall.delivery.remote.http import HttpTransport
 from holdall.journeys.build import BuildOptions
 from holdall.model.offer import ContentFile
 from holdall.trust.envelope import open_envelope
+from hostility import Victim
+from repositories import Station, files_of
 from surroundings import PYTHON, HoldallCli, Require
 
 MEBIBYTE = 2**20
@@ -149,6 +154,44 @@ def test_a_killed_bundle_goes_on_where_it_was(tmp_path: Path, sample: Sample, st
                 assert stored == sample.data[place : place + frame.stored]
             assert transport.received <= left * 1.005
             remote.close()
+
+
+def test_a_killed_install_goes_on_where_it_was(
+    tmp_path: Path, isolated_home: Path, holdall_cli: HoldallCli
+) -> None:
+    station = Station(tmp_path / "station", now=datetime.now(UTC))
+    files = {f"share/{at}.bin": DATA[at * 10**6 : (at + 1) * 10**6] for at in range(20)}
+    station.add(station.bundle(files=files))
+    station.publish()
+    store = Victim(tmp_path / "store", isolated_home)
+    with servers.serving(files_of(station.path)) as server:
+        store.accepts("remote", "add", "shop", server.address, "--root", station.made.fingerprint)
+        share = 12_000_000
+        server.fault(servers.pausing(share), "content/*", times=1, after=1)
+        words = [PYTHON, "-m", "holdall", "--root", str(store.root), "install", APP]
+        with subprocess.Popen(
+            words, env=dict(holdall_cli.environment), stderr=subprocess.DEVNULL
+        ) as process:
+            while there(store.root) < share - MEBIBYTE:
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.kill()
+        before = len(server.asked)
+        store.accepts("install", APP)
+        content = [asked for asked in server.asked[before:] if asked.name.startswith("content/")]
+    (frames,) = content  # the head is there
+    assert frames.range
+    assert frames.range[0] >= share - MEBIBYTE
+    assert not (store.root / "partial").exists()
+
+
+def there(root: Path) -> int:
+    """How much of the one bundle that is being fetched is written down as there."""
+    for path in root.glob("partial/**/there"):
+        data = path.read_bytes()
+        records = struct.iter_unpack("<QQ", data[: len(data) - len(data) % 16])
+        return max((end for _, end in records), default=0)
+    return 0
 
 
 # --------------------------------------------------------------------------------- real servers

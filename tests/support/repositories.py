@@ -167,6 +167,15 @@ class Station:
         return found[0]
 
 
+def files_of(repository: Path) -> dict[str, bytes]:
+    """What a server would give of a repository, by name."""
+    return {
+        str(path.relative_to(repository)): path.read_bytes()
+        for path in repository.rglob("*")
+        if path.is_file() and ".holdall" not in path.parts
+    }
+
+
 def ended_at(rename: int, act: Callable[[], object]) -> bool:
     """Do something in another process that ends at its so-manieth rename; whether it came there."""
     pid = os.fork()
