@@ -168,7 +168,7 @@ def test_a_killed_install_goes_on_where_it_was(
         store.accepts("remote", "add", "shop", server.address, "--root", station.made.fingerprint)
         share = 12_000_000
         server.fault(servers.pausing(share), "content/*", times=1, after=1)
-        words = [PYTHON, "-m", "holdall", "--root", str(store.root), "install", APP]
+        words = [str(PYTHON), "-m", "holdall", "--root", str(store.root), "install", APP]
         with subprocess.Popen(
             words, env=dict(holdall_cli.environment), stderr=subprocess.DEVNULL
         ) as process:
