@@ -75,7 +75,7 @@ def isolated_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         for name, value in environment_for(home).items():
             monkeypatch.setenv(name, value)
         for name in tuple(os.environ):
-            if name in SESSION or name.startswith("HOLDALL_"):
+            if name in SESSION or name.startswith("HOLDALL_") or name.lower().endswith("_proxy"):
                 monkeypatch.delenv(name)
         yield home
 
