@@ -22,6 +22,9 @@ from hostility import Victim, call, differences, read_refusal
 from repositories import Station, files_of
 from servers import Fault, Server
 
+# The server's threads are here when commands fork their workers, which take no lock of theirs.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+
 QUICK = Timing(connect=1, answer=0.15, window=0.2, tries=2, pause=0.001, longest_pause=0.1)
 SAME = random.Random(1).randbytes(600_000)
 OLD = SAME + random.Random(2).randbytes(300_000)

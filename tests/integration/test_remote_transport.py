@@ -29,6 +29,9 @@ from hostility import Victim
 from repositories import Station, files_of
 from surroundings import PYTHON, HoldallCli, Require
 
+# The server's threads are here when commands fork their workers, which take no lock of theirs.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+
 MEBIBYTE = 2**20
 DATA = random.Random(6).randbytes(20_000_000)
 

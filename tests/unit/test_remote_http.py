@@ -16,6 +16,9 @@ from holdall.delivery.remote.transport import NoRangesError, open_transport
 from holdall.errors import CorruptError, HoldallError, NetworkError, NotFoundError, UsageError
 from servers import Fault, Server
 
+# The server's threads are here when commands fork their workers, which take no lock of theirs.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+
 DATA = random.Random(4).randbytes(3_000_000)
 QUICK = Timing(
     connect=1, answer=0.2, window=0.3, slowest=1000, tries=3, pause=0.001, longest_pause=1
