@@ -4,14 +4,20 @@ import argparse
 
 from holdall.cli.command import Command
 from holdall.cli.output import Output, size_of
+from holdall.errors import NotFoundError
 from holdall.journeys import listing
 from holdall.journeys.host import Host
 from holdall.journeys.recovery import recover_if_needed
 from holdall.model.ref import RefPattern
+from holdall.system.files import each_child
 
 
 def _list(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     recover_if_needed(host, out.report)
+    if arguments.updates:
+        from holdall.cli.offers import list_updates
+
+        return list_updates(arguments.kind, host, out)
     rows = [item._asdict() for item in listing.listing(host) if arguments.kind in {None, item.kind}]
     shown = [{**row, "size": size_of(row["size"])} for row in rows]
     columns = {
@@ -32,10 +38,26 @@ def _list(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
 def _list_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", choices=("app", "runtime"), help="only apps, or only runtimes")
+    parser.add_argument(
+        "--updates",
+        action="store_true",
+        help="ask the remotes, and list what there are newer versions of",
+    )
 
 
 def _info(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    facts = listing.info(host, RefPattern.parse(arguments.ref), arguments.version)
+    pattern = RefPattern.parse(arguments.ref)
+    facts = None
+    if not arguments.remote:
+        try:
+            facts = listing.info(host, pattern, arguments.version)
+        except NotFoundError:
+            if not each_child(host.layout.remotes):
+                raise
+    if facts is None:
+        from holdall.cli.offers import show_offer
+
+        return show_offer(pattern, arguments.version, arguments.remote, host, out)
     out.result(facts, _info_lines(facts))
     return 0
 
@@ -69,9 +91,12 @@ def _plain(value: object) -> str:
 
 def _ref_and_version(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ref", metavar="REF", help="id, id//branch or id/arch/branch")
-    parser.add_argument(
-        "--version", metavar="V", help="an installed version other than the active one"
-    )
+    parser.add_argument("--version", metavar="V", help="a version other than the active one")
+
+
+def _info_arguments(parser: argparse.ArgumentParser) -> None:
+    _ref_and_version(parser)
+    parser.add_argument("--remote", metavar="NAME", help="what this remote offers")
 
 
 def _history(arguments: argparse.Namespace, host: Host, out: Output) -> int:
@@ -124,7 +149,7 @@ def _optional_ref(parser: argparse.ArgumentParser) -> None:
 
 COMMANDS = {
     "list": Command(_list_arguments, _list),
-    "info": Command(_ref_and_version, _info),
+    "info": Command(_info_arguments, _info),
     "history": Command(_ref, _history),
     "path": Command(_ref_and_version, _path),
     "du": Command(_optional_ref, _du),

@@ -54,7 +54,8 @@ def _of_plan(plan: InstallPlan, *, dry_run: bool) -> Iterator[str]:
         else ""
     )
     read = f" (out of {size_of(plan.read)})" if plan.steps or dry_run else ""
-    fetched = f", {size_of(plan.downloaded)} downloaded from {plan.remote}" if plan.remote else ""
+    fetched = f", {size_of(plan.downloaded)} downloaded" if plan.downloaded else ""
+    fetched += f" from {plan.remote}" if plan.downloaded and plan.remote else ""
     yield f"{done} {name}: {plan.files} files, {size_of(plan.produced)} new{read}{shared}{fetched}."
     for step in plan.steps:
         yield (

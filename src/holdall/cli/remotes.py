@@ -15,7 +15,7 @@ _Act = Callable[[argparse.Namespace, Host, Output], int]
 
 
 def _add(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    shown = remotes.add(
+    shown = remotes.add_remote(
         arguments.name, arguments.url, host, root=arguments.trusted_root, report=out.report
     )
     count = "" if shown.apps is None else f", with {_apps(shown.apps)}"
@@ -24,7 +24,7 @@ def _add(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
 
 def _list(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    rows = [item._asdict() for item in remotes.listing(host)]
+    rows = [item._asdict() for item in remotes.remotes(host)]
     out.table(
         rows,
         {"name": "NAME", "url": "ADDRESS", "refreshed": "REFRESHED"},
@@ -34,13 +34,13 @@ def _list(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
 
 def _show(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    shown = remotes.show(arguments.name, host)
+    shown = remotes.show_remote(arguments.name, host)
     out.result(shown._asdict(), _lines(shown))
     return 0
 
 
 def _remove(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    shown = remotes.remove(arguments.name, host, report=out.report)
+    shown = remotes.remove_remote(arguments.name, host, report=out.report)
     lines = [f"Removed {shown.name}."]
     if shown.installed:
         lines.append(f"What was installed from it stays: {', '.join(shown.installed)}.")
@@ -51,7 +51,7 @@ def _remove(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 def _set(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     if arguments.url is None:
         raise UsageError("Say what to set: --url URL.")
-    shown = remotes.move(arguments.name, arguments.url, host, report=out.report)
+    shown = remotes.move_remote(arguments.name, arguments.url, host, report=out.report)
     out.result(shown._asdict(), [f"{shown.name} is at {shown.url} now."])
     return 0
 

@@ -6,9 +6,9 @@ Its tree and index are decoded when somebody trusts it.
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from hashlib import sha256
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from holdall.delivery.bundle import (
     BundleSource,
@@ -30,10 +30,13 @@ STREAM = "-"
 
 
 class Fetching(NamedTuple):
-    """A full bundle at a remote, of which frames are fetched when they are wanted."""
+    """Where a bundle comes from over a network.
 
-    bundle: "RemoteBundle"
+    Of a full one at a remote, its `bundle`, frames are fetched when they are wanted.
+    """
+
     transport: "Transport"
+    bundle: "RemoteBundle | None" = None
 
     def received(self) -> int:
         """The bytes that came over this transport, of this bundle and of other files."""
@@ -87,9 +90,9 @@ class Arrival(NamedTuple):
 
     def source(self, opened: Opened) -> BundleSource:
         """The contents of a full bundle that is no stream."""
-        if self.remote is None:
+        bundle = self.remote.bundle if self.remote else None
+        if bundle is None:
             return BundleSource(opened, self.stream.fileno(), self.preamble.first)
-        bundle = self.remote.bundle
         return BundleSource(
             opened,
             bundle.spool,
@@ -108,8 +111,13 @@ class Arrival(NamedTuple):
 def arriving(path: str) -> Iterator[Arrival]:
     """Open the bundle at `path` ("-" for standard input) and check its signatures.
 
-    Raises NotFoundError, UsageError, CorruptError, DeniedError.
+    An address will do, too. Raises NotFoundError, UsageError, CorruptError, DeniedError,
+    NetworkError.
     """
+    if "://" in path:
+        with _fetched(path) as arrival:
+            yield arrival
+        return
     try:
         stream = _opened(path)
     except FileNotFoundError as error:
@@ -127,6 +135,19 @@ def arriving(path: str) -> Iterator[Arrival]:
         if seekable and os.fstat(stream.fileno()).st_size != preamble.size:
             raise CorruptError(f"The bundle {path} is cut short or has something after its end.")
         yield arrived(path, stream, preamble)._replace(seekable=seekable)
+
+
+@contextmanager
+def _fetched(address: str) -> Iterator[Arrival]:
+    """A bundle at an address, as a stream."""
+    from holdall.delivery.remote.stream import BundleStream, folder_and_name
+    from holdall.delivery.remote.transport import open_transport
+
+    folder, name = folder_and_name(address)
+    with closing(open_transport(folder)) as transport:
+        stream = cast("BinaryIO", BundleStream(transport, name))
+        arrival = arrived(address, stream, read_preamble(stream))
+        yield arrival._replace(remote=Fetching(transport))
 
 
 def arrived(path: str, stream: BinaryIO, preamble: Preamble) -> Arrival:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from holdall.delivery.bundle import sized
 from holdall.delivery.zstandard import compress
-from holdall.errors import CorruptError, CutShortError, NotFoundError
+from holdall.errors import CorruptError, CutShortError, NetworkError, NotFoundError
 from holdall.forms import tree as form
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.host import Host
@@ -82,7 +82,7 @@ def composed(
             folders.append(folder)
             stage = _stage(leg, stage.tree, shelf, folder, told)
         yield _ready(stage, shelf, release, meter)
-    except (KeyboardInterrupt, CutShortError):
+    except (KeyboardInterrupt, CutShortError, NetworkError):
         raise
     except BaseException:
         if not shelf.patient:

@@ -64,7 +64,18 @@ def install(
         ):
             recover(host, writer, report)
             wish = Wish(choice, only_update=only_update)
-            return deploy(shipment, host, writer, wish, report)
+            return _fetched(deploy(shipment, host, writer, wish, report), arrivals)
+
+
+def _fetched(plan: InstallPlan, arrivals: Sequence[Arrival]) -> InstallPlan:
+    """The same, with what came over networks."""
+    remotes = [arrival.remote for arrival in arrivals if arrival.remote]
+    if not remotes:
+        return plan
+    return plan._replace(
+        download=sum(arrival.preamble.size for arrival in arrivals if arrival.remote),
+        downloaded=sum(remote.received() for remote in remotes),
+    )
 
 
 class Wish(NamedTuple):

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from holdall.delivery.bundle import Opened
+from holdall.delivery.bundle import BundleSource, Opened
 from holdall.errors import HoldallError, NotFoundError
 from holdall.forms import tree as form
-from holdall.journeys.arrival import Arrival
+from holdall.journeys.arrival import Arrival, Fetching
 from holdall.journeys.host import Host, Report
 from holdall.journeys.seeds import seed_of
 from holdall.journeys.shipment import Shipment
@@ -60,8 +60,8 @@ class InstallPlan(NamedTuple):
 class Quote(NamedTuple):
     """What a release at a remote costs, before it is fetched; sizes in bytes.
 
-    `steps` are the increments on the way, each with its size; `permissions` are words for what it
-    is allowed beyond the active version.
+    `steps` are the increments on the way, each with its size. `may` are words for what it is
+    allowed, `permissions` for what the active version is not.
     """
 
     ref: Ref
@@ -72,7 +72,9 @@ class Quote(NamedTuple):
     download: int
     size: int
     steps: tuple[int, ...]
+    may: tuple[str, ...]
     permissions: tuple[str, ...]
+    kind: str
     runtime: str
     already: bool
 
@@ -106,7 +108,7 @@ class Direct(NamedTuple):
         with source_of(self.arrival, self.opened, staged) as source:
             total = self.layup.fresh_size
             if remote := self.arrival.remote:
-                total += remote.bundle.wanted(source.frames(self.layup.fresh))
+                total += _to_fetch(remote, self.opened, source, self.layup)
             meter = _meter(self.arrival, total, report)
             yield Contents(self.arrival.preamble.tree, self.layup, source, meter)
 
@@ -158,7 +160,7 @@ def planned(host: Host, shipment: Shipment, *, only_update: bool) -> Delivery:
         if (way := find_way(host, shipment, shelf)) is not None:
             return _made(arrival, way, shelf, before)
     opened = arrival.open()
-    if arrival.remote:
+    if arrival.remote and arrival.remote.bundle:
         layup = Shelf(host, ref, shipment).lay(opened.tree)
     else:
         seed = seed_of(active or (older[-1] if older else None))
@@ -202,6 +204,13 @@ def _plan(arrival: Arrival, before: str | None, files: int) -> InstallPlan:
         linked=0,
         already=False,
     )
+
+
+def _to_fetch(remote: Fetching, opened: Opened, source: BundleSource, layup: form.Layup) -> int:
+    """The bytes that are still to come over the network."""
+    if remote.bundle is None:
+        return opened.index.stored
+    return remote.bundle.wanted(source.frames(layup.fresh))
 
 
 def _meter(arrival: Arrival, total: int, report: Report) -> Meter:

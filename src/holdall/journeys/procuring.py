@@ -227,7 +227,7 @@ def remote_arrival(chosen: Chosen, folder: str) -> Iterator[Arrival]:
         preamble = bundle.preamble()
         with os.fdopen(os.dup(bundle.spool), "rb") as stream:
             arrival = arrived(name, stream, preamble)
-            yield arrival._replace(seekable=True, remote=Fetching(bundle, transport))
+            yield arrival._replace(seekable=True, remote=Fetching(transport, bundle))
     finally:
         bundle.close()
 

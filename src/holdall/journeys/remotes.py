@@ -47,7 +47,7 @@ class Shown(NamedTuple):
     installed: tuple[str, ...]
 
 
-def add(name: str, url: str, host: Host, *, root: str, report: Report = silent) -> Shown:
+def add_remote(name: str, url: str, host: Host, *, root: str, report: Report = silent) -> Shown:
     """Add a remote, whose first root is the file `root` or has this SHA-256.
 
     All that vouches for its files is fetched and checked before anything of it is kept. Raises
@@ -70,7 +70,7 @@ def add(name: str, url: str, host: Host, *, root: str, report: Report = silent) 
         except BaseException:
             remove_tree(remote.folder)
             raise
-    return show(name, host)
+    return show_remote(name, host)
 
 
 def address_of(text: str) -> str:
@@ -82,12 +82,12 @@ def address_of(text: str) -> str:
     return text.rstrip("/")
 
 
-def listing(host: Host) -> list[Listed]:
+def remotes(host: Host) -> list[Listed]:
     """All remotes, by name."""
     return [_listed(remote) for remote in records.remotes(host.layout)]
 
 
-def show(name: str, host: Host) -> Shown:
+def show_remote(name: str, host: Host) -> Shown:
     """All that is known of a remote; asks nobody."""
     remote = records.find(host.layout, name)
     found = entries_of(remote)
@@ -105,9 +105,9 @@ def show(name: str, host: Host) -> Shown:
     )
 
 
-def remove(name: str, host: Host, *, report: Report = silent) -> Shown:
+def remove_remote(name: str, host: Host, *, report: Report = silent) -> Shown:
     """Remove a remote; what was installed from it stays, and what was decided about its apps."""
-    shown = show(name, host)
+    shown = show_remote(name, host)
     with writing(host.layout, wait=host.wait) as writer:
         recover_all_but_rubbish(host, writer, report)
         remote = records.find(host.layout, name)
@@ -118,7 +118,7 @@ def remove(name: str, host: Host, *, report: Report = silent) -> Shown:
     return shown
 
 
-def move(name: str, url: str, host: Host, *, report: Report = silent) -> Shown:
+def move_remote(name: str, url: str, host: Host, *, report: Report = silent) -> Shown:
     """Have a remote at another address; it must be the same repository, and as new as before."""
     url = address_of(url)
     with closing(open_transport(url)) as transport, writing(host.layout, wait=host.wait) as writer:
@@ -127,7 +127,7 @@ def move(name: str, url: str, host: Host, *, report: Report = silent) -> Shown:
         with records.holding(remote, wait=host.wait):
             refreshed(Connection(remote, transport))
             records.write(remote)
-    return show(name, host)
+    return show_remote(name, host)
 
 
 def _root(root: str, transport: Transport) -> bytes:

@@ -84,7 +84,6 @@ class Offered(NamedTuple):
     """What a remote offers of an app that is not installed; sizes in bytes."""
 
     quote: Quote
-    kind: str
     name: str
     summary: str
     developer: str
@@ -107,7 +106,6 @@ def offered(request: Request, host: Host, *, report: Report = silent) -> Offered
     about, release = chosen.offer.about, chosen.release
     return Offered(
         priced,
-        release.kind,
         about.name,
         about.summary,
         about.developer,
@@ -138,7 +136,9 @@ def quote(chosen: Chosen, host: Host) -> Quote:
         download=download,
         size=chosen.release.size,
         steps=tuple(item.size for item in means.increments),
+        may=in_words(wanted),
         permissions=additional(allowed(active), wanted) if active else in_words(wanted),
+        kind=chosen.release.kind,
         runtime=chosen.release.runtime,
         already=means.installed is not None,
     )
