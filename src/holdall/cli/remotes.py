@@ -40,11 +40,11 @@ def _show(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
 
 def _remove(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    shown = remotes.remove_remote(arguments.name, host, report=out.report)
-    lines = [f"Removed {shown.name}."]
-    if shown.installed:
-        lines.append(f"What was installed from it stays: {', '.join(shown.installed)}.")
-    out.result(shown._asdict(), lines)
+    installed = remotes.remove_remote(arguments.name, host, report=out.report)
+    lines = [f"Removed {arguments.name}."]
+    if installed:
+        lines.append(f"What was installed from it stays: {', '.join(installed)}.")
+    out.result({"name": arguments.name, "installed": installed}, lines)
     return 0
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from holdall.errors import HoldallError, NotFoundError, UsageError
+from holdall.errors import CorruptError, HoldallError, NotFoundError, UsageError
 from holdall.journeys.host import Event, Host, Report
 from holdall.journeys.refreshing import Answers, Connection
 from holdall.model.manifest import HOST
@@ -70,7 +70,10 @@ class Market(NamedTuple):
         """
         if chosen.release.runtime == HOST:
             return None
-        ref = Ref.parse(chosen.release.runtime)
+        try:
+            ref = Ref.parse(chosen.release.runtime)
+        except UsageError as error:
+            raise CorruptError(f"The offer of {chosen.ref.id} is no good: {error}") from error
         if self.host.catalog.active(ref):
             return None
         offers = self._offers(ref.id)

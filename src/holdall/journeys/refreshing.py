@@ -48,9 +48,7 @@ def connecting(host: Host, names: Sequence[str] = ()) -> Iterator[tuple[Connecti
     wanted = [records.find(host.layout, name) for name in dict.fromkeys(names)]
     found = wanted or records.remotes(host.layout)
     if not found:
-        raise NotFoundError(
-            "No remote was added yet; `holdall remote add NAME URL --root FINGERPRINT` adds one."
-        )
+        raise NotFoundError(records.NONE)
     with ExitStack() as stack:
         connections = [
             Connection(remote, stack.enter_context(closing(open_transport(remote.url))))
@@ -60,10 +58,13 @@ def connecting(host: Host, names: Sequence[str] = ()) -> Iterator[tuple[Connecti
 
 
 @contextmanager
-def asking(host: Host, connections: Sequence[Connection], report: Report) -> Iterator[Answers]:
+def asking(
+    host: Host, connections: Sequence[Connection], report: Report, *, quiet: bool = False
+) -> Iterator[Answers]:
     """Ask remotes what is new, and hold their locks meanwhile.
 
-    One that cannot be asked is left out, loudly. Raises its error where no other one is left.
+    One that cannot be asked is left out, loudly unless `quiet`. Raises its error where no other
+    one is left.
     """
     answers = Answers({}, {})
     with ExitStack() as stack:
@@ -78,7 +79,7 @@ def asking(host: Host, connections: Sequence[Connection], report: Report) -> Ite
                 answers.failures[name] = error
         if not answers.trusted:
             answers.check()
-        for failure in answers.failures.values():
+        for failure in () if quiet else answers.failures.values():
             report(Event(str(failure), loud=True))
         yield answers
 

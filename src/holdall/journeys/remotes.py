@@ -97,25 +97,28 @@ def show_remote(name: str, host: Host) -> Shown:
         refreshed=_listed(remote).refreshed,
         expires=_listed(remote).expires,
         apps=None if found is None else len(found),
-        installed=tuple(
-            str(ref)
-            for ref in host.catalog.refs()
-            if records.read_origin(host.layout, ref) == remote.name
-        ),
+        installed=_installed_from(name, host),
     )
 
 
-def remove_remote(name: str, host: Host, *, report: Report = silent) -> Shown:
-    """Remove a remote; what was installed from it stays, and what was decided about its apps."""
-    shown = show_remote(name, host)
+def _installed_from(name: str, host: Host) -> tuple[str, ...]:
+    refs = host.catalog.refs()
+    return tuple(str(ref) for ref in refs if records.read_origin(host.layout, ref) == name)
+
+
+def remove_remote(name: str, host: Host, *, report: Report = silent) -> tuple[str, ...]:
+    """Remove a remote, also one that cannot be read any more.
+
+    What was installed from it stays, as does what was decided about its apps; returns those refs.
+    """
     with writing(host.layout, wait=host.wait) as writer:
         recover_all_but_rubbish(host, writer, report)
-        remote = records.find(host.layout, name)
+        remote = records.place_of(host.layout, name)
         with records.holding(remote, wait=host.wait):
             gone = writer.stage()
             os.rename(remote.folder, f"{gone}/remote")
         remove_tree(gone)
-    return shown
+    return _installed_from(name, host)
 
 
 def move_remote(name: str, url: str, host: Host, *, report: Report = silent) -> Shown:

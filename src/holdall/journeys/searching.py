@@ -5,12 +5,12 @@ What was fetched within the hour is searched as it is, and then nothing costly i
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from holdall.errors import DeniedError, HoldallError, NetworkError, UsageError
+from holdall.errors import DeniedError, HoldallError, NetworkError, NotFoundError, UsageError
 from holdall.journeys.host import Event, Host, Report, silent
 from holdall.model.catalogue import Entry
 from holdall.store import remotes as records
@@ -50,13 +50,16 @@ def search(
     """The apps in whose id, name, summary or developer every word is; the best first.
 
     Catalogues older than an hour are brought up to date; where that cannot be done, loudly, the
-    old ones are searched. Raises NotFoundError for a remote there is not, and what keeps a remote
+    old ones are searched. Raises NotFoundError where there is no remote, and what keeps a remote
     without any catalogue from giving one.
     """
     wanted = tuple(word.casefold() for word in words)
     if not any(wanted):
         raise UsageError("Say what to search for.")
     known = [records.find(host.layout, remote)] if remote else records.remotes(host.layout)
+    if not known:
+        raise NotFoundError(records.NONE)
+    installed = _installed(host)
     found: list[tuple[int, Found]] = []
     for one in _current(known, host, report, refresh=refresh):
         entries = entries_of(one) or ()
@@ -64,7 +67,7 @@ def search(
             (rank, item)
             for entry in entries
             if (rank := _rank(entry, wanted)) is not None
-            for item in _described(entry, one, host)
+            for item in _described(entry, one, installed)
         ]
     found.sort(key=lambda pair: (pair[0], pair[1].id.casefold(), pair[1].ref, pair[1].remote))
     return [item for _, item in found]
@@ -152,13 +155,17 @@ def _rank(entry: Entry, words: Iterable[str]) -> int | None:
     return rank
 
 
-def _described(entry: Entry, remote: Remote, host: Host) -> Iterable[Found]:
+def _installed(host: Host) -> dict[str, str]:
+    """Versions by ref."""
+    found = {}
+    for ref in host.catalog.refs():
+        if active := host.catalog.active(ref):
+            found[str(ref)] = active.version
+    return found
+
+
+def _described(entry: Entry, remote: Remote, installed: Mapping[str, str]) -> Iterable[Found]:
     """An app's newest version for each ref."""
-    installed = {
-        str(ref): active.version
-        for ref in host.catalog.refs(entry.id)
-        if (active := host.catalog.active(ref))
-    }
     for line, version in sorted(entry.refs.items()):
         ref = f"{entry.id}/{line}"
         yield Found(

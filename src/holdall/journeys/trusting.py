@@ -100,6 +100,9 @@ def accept(signed: Signed, layout: Layout, choice: TrustChoice, report: Report) 
                 f"{release.manifest.id} is signed by key {key.fingerprint}, not by the key "
                 f"{choice.trust_key} you trust."
             ) from None
+        if introduced and choice.trust_key is None:
+            name = release.manifest.id
+            report(Event(f"{name} is signed by key {key.fingerprint}, as the remote says it is."))
         return Accepted(key.fingerprint, keyring.with_grant(key, (release.manifest.id,)))
 
 

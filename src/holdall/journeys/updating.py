@@ -67,7 +67,7 @@ def update_refs(
         return [_orphan(ref, _origin(host, ref)) for ref in refs]
     only = () if "" in origins or origins - known else tuple(sorted(origins))
     with connecting(host, _only(request) or only) as connections:
-        with asking(host, connections, report) as answers:
+        with asking(host, connections, report, quiet=bool(only)) as answers:
             market = Market(host, connections, answers, report)
             chosen = [_newest(market, ref, known, request) for ref in dict.fromkeys(refs)]
             wanted = [item for item in chosen if not _is_current(host, item)]

@@ -18,6 +18,7 @@ from holdall.store.layout import Layout
 from holdall.system.files import each_child, plain_errors, read_regular, write_atomic
 
 FORMAT = 1
+NONE = "No remote was added yet; `holdall remote add NAME URL --root FINGERPRINT` adds one."
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _LIMIT = 2**16
 _PATIENCE = 30.0  # seconds another command is waited for that asks the same remote
@@ -79,11 +80,17 @@ def remotes(layout: Layout) -> list[Remote]:
 
 
 def find(layout: Layout, name: str) -> Remote:
-    """One of them; raises NotFoundError."""
+    """One of them; raises NotFoundError and CorruptError."""
+    place_of(layout, name)
+    return _read(layout, name)
+
+
+def place_of(layout: Layout, name: str) -> Remote:
+    """A remote of which only the folder is known; raises NotFoundError."""
     folder = f"{layout.remotes}/{checked_name(name)}"
     if not os.path.isdir(folder):
         raise NotFoundError(f"There is no remote {name}; `holdall remote list` shows those added.")
-    return _read(layout, name)
+    return Remote(name, "", "", folder)
 
 
 def write(remote: Remote) -> None:
