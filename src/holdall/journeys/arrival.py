@@ -144,8 +144,10 @@ def _fetched(address: str) -> Iterator[Arrival]:
     from holdall.delivery.remote.transport import open_transport
 
     folder, name = folder_and_name(address)
-    with closing(open_transport(folder)) as transport:
-        stream = cast("BinaryIO", BundleStream(transport, name))
+    with (
+        closing(open_transport(folder)) as transport,
+        cast("BinaryIO", BundleStream(transport, name)) as stream,
+    ):
         arrival = arrived(address, stream, read_preamble(stream))
         yield arrival._replace(remote=Fetching(transport))
 

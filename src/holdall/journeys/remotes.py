@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from holdall.delivery.remote.transport import Transport, open_transport
-from holdall.errors import CorruptError, NotFoundError, UsageError
+from holdall.errors import CorruptError, UsageError
 from holdall.journeys.host import Host, Report, silent
 from holdall.journeys.recovery import recover_all_but_rubbish
 from holdall.journeys.refreshing import Connection, refreshed
@@ -156,12 +156,7 @@ def _fill(remote: Remote, transport: Transport, root: bytes) -> None:
         with open(remote.first_root, "wb") as file:
             file.write(root)
         records.write(remote)
-        try:
-            refreshed(Connection(remote, transport)).catalogue()
-        except NotFoundError as error:
-            raise NotFoundError(
-                f"There is no repository at {transport.address}, or it is not whole: {error}"
-            ) from error
+        refreshed(Connection(remote, transport)).catalogue()
 
 
 def _put(remote: Remote, final: str) -> None:

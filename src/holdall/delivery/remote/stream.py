@@ -1,5 +1,6 @@
 """A bundle at an address as a stream: asked for in order, and no further than it says it goes."""
 
+from collections.abc import Generator
 from io import RawIOBase
 from urllib.parse import unquote, urlsplit
 
@@ -43,6 +44,15 @@ class BundleStream(RawIOBase):
         """Only forwards."""
         return False
 
+    def close(self) -> None:
+        """End the request that is under way."""
+        self._end_request()
+        super().close()
+
+    def _end_request(self) -> None:
+        if isinstance(self._pieces, Generator):
+            self._pieces.close()
+
     def read(self, size: int = -1) -> bytes:
         """At most so many of the next bytes, at least one before the end."""
         if self._at == self._known and not self._whole:
@@ -67,6 +77,7 @@ class BundleStream(RawIOBase):
             self._whole = True
             self._known += section_length(_STATEMENT, header, MAX_ENVELOPE) + self._head.content
         self._seen.clear()
+        self._end_request()
         self._pieces = self._transport.pieces(self._name, self._at, self._known)
 
 

@@ -186,7 +186,9 @@ class Trusted:
                 " again later."
             ) from error
         except failures.DownloadHTTPError as error:
-            raise NotFoundError(f"The remote {remote} is not whole: {_told(error)}.") from error
+            raise NotFoundError(
+                f"What the remote {remote} should have is not there: {_told(error)}."
+            ) from error
         except (failures.RepositoryError, failures.DownloadError, ValueError) as error:
             raise CorruptError(
                 f"What the remote {remote} says cannot be read ({_told(error)})."
@@ -221,7 +223,8 @@ class _Fetcher(FetcherInterface):
         try:
             data = self._transport.read(url, max_length)
         except NotFoundError as error:
-            raise failures.DownloadHTTPError(str(error).rstrip("."), 404) from error
+            said = str(error)
+            raise failures.DownloadHTTPError(said[:1].lower() + said[1:], 404) from error
         if max_length <= _MAX_ROLE:
             with suppress(ValueError, KeyError, TypeError, RecursionError):
                 role = url.rpartition("/")[2].removesuffix(".json").rpartition(".")[2]
