@@ -1,7 +1,7 @@
 """Which release of which remote is meant by what a user writes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from holdall.errors import CorruptError, HoldallError, NotFoundError, UsageError
@@ -44,21 +44,23 @@ class Market(NamedTuple):
         Raises NotFoundError where nobody has it, UsageError where it is not clear, and what kept a
         remote from answering that may have it.
         """
-        offers = self._offers(pattern.id)
+        offers, failures = self._offers(pattern.id)
         ref = _ref(pattern, sorted({ref for offer in offers.values() for ref in offer.refs}))
         if ref is None:
-            self.answers.check()
+            for failure in failures.values():
+                raise failure
             raise NotFoundError(_nobody(pattern, offers))
         having = [name for name, offer in offers.items() if ref in offer.refs]
-        return self._chosen(self._remote(ref, having), offers, ref, version)
+        return self._chosen(self._remote(ref, having, failures), offers, ref, version)
 
     def newest(self, ref: Ref, origin: str) -> Chosen:
         """The newest release of an installed ref at the remote it is from.
 
         Raises NotFoundError, and what kept the remote from answering.
         """
-        self.answers.check(origin)
-        offers = self._offers(ref.id, origin)
+        offers, failures = self._offers(ref.id, origin)
+        if origin in failures:
+            raise failures[origin]
         if origin not in offers or ref not in offers[origin].refs:
             raise NotFoundError(f"The remote {origin} does not offer {ref} any more.")
         return self._chosen(origin, offers, ref, None)
@@ -76,7 +78,7 @@ class Market(NamedTuple):
             raise CorruptError(f"The offer of {chosen.ref.id} is no good: {error}") from error
         if self.host.catalog.active(ref):
             return None
-        offers = self._offers(ref.id)
+        offers, _ = self._offers(ref.id)
         having = [name for name, offer in offers.items() if ref in offer.refs]
         if not having:
             self.report(Event(f"No remote offers {ref}, on which {chosen.ref.id} runs.", loud=True))
@@ -84,26 +86,26 @@ class Market(NamedTuple):
         name = chosen.remote if chosen.remote in having else having[0]
         return self._chosen(name, offers, ref, None)
 
-    def _offers(self, app_id: str, only: str = "") -> dict[str, Offer]:
-        """What each remote offers of an app; one whose offer is no good is left out, loudly."""
-        found = {}
+    def _offers(
+        self, app_id: str, only: str = ""
+    ) -> tuple[dict[str, Offer], dict[str, HoldallError]]:
+        """What each remote offers of an app, and why some cannot be understood or asked."""
+        found, failures = {}, dict(self.answers.failures)
         for name, trusted in self.answers.trusted.items():
-            if only not in {"", name} or name in self.answers.failures:
-                continue
-            try:
-                if offer := trusted.offer(app_id):
-                    found[name] = offer
-            except HoldallError as error:
-                self.answers.failures[name] = error
-                self.report(Event(str(error), loud=True))
-        return found
+            if only in {"", name}:
+                try:
+                    if offer := trusted.offer(app_id):
+                        found[name] = offer
+                except HoldallError as error:
+                    failures[name] = error
+        return found, failures
 
-    def _remote(self, ref: Ref, having: list[str]) -> str:
+    def _remote(self, ref: Ref, having: list[str], failures: Mapping[str, HoldallError]) -> str:
         """From which of several remotes: where it is installed, from the one it is from."""
         installed = self.host.catalog.active(ref)
         origin = records.read_origin(self.host.layout, ref) if installed else ""
-        if origin:
-            self.answers.check(origin)
+        if origin in failures:
+            raise failures[origin]
         if origin in having:
             return origin
         if len(having) > 1:

@@ -32,12 +32,6 @@ class Answers(NamedTuple):
     trusted: "dict[str, Trusted]"
     failures: dict[str, HoldallError]
 
-    def check(self, name: str = "") -> None:
-        """Raise what kept a remote from answering; without a name, the first of all."""
-        for other, error in self.failures.items():
-            if name in {"", other}:
-                raise error
-
 
 @contextmanager
 def connecting(host: Host, names: Sequence[str] = ()) -> Iterator[tuple[Connection, ...]]:
@@ -78,7 +72,7 @@ def asking(
             except HoldallError as error:
                 answers.failures[name] = error
         if not answers.trusted:
-            answers.check()
+            raise next(iter(answers.failures.values()))
         for failure in () if quiet else answers.failures.values():
             report(Event(str(failure), loud=True))
         yield answers
