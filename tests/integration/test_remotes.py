@@ -131,6 +131,19 @@ def test_a_remote_that_is_not_whole_is_not_added(shop: Shop, newcomer: Victim, n
     newcomer.accepts(*words)
 
 
+def test_a_password_in_an_address_is_not_shown(shop: Shop, newcomer: Victim) -> None:
+    address = shop.server.address.replace("://", "://me:secret@")
+    printed = newcomer.accepts("remote", "add", "shop", address, "--root", shop.fingerprint)
+    printed += newcomer.accepts("remote", "list") + newcomer.accepts("remote", "show", "shop")
+    assert "secret" not in printed
+    kept = newcomer.root / "state/remotes/shop/remote.json"
+    assert "secret" in kept.read_text()
+    assert kept.stat().st_mode & 0o077 == 0
+    assert {asked.headers["authorization"] for asked in shop.server.asked} == {
+        "Basic bWU6c2VjcmV0"
+    }
+
+
 def test_a_name_is_given_once(shop: Shop, user: Victim) -> None:
     user.refuses("remote", "add", "shop", shop.server.address, "--root", shop.fingerprint, code=2)
 

@@ -167,11 +167,20 @@ def planned(host: Host, shipment: Shipment, *, only_update: bool) -> Delivery:
         layup = form.plan(opened.tree, (seed,) if seed else ())
     plan = _plan(arrival, before, len(opened.tree.files))._replace(
         bundle=arrival.preamble.size,
-        read=read_size(opened, layup.fresh) if arrival.seekable else opened.index.stored,
+        read=_read_size(arrival, opened, layup),
         produced=layup.fresh_size,
         linked=layup.linked_size,
     )
     return Direct(plan, arrival, opened, layup)
+
+
+def _read_size(arrival: Arrival, opened: Opened, layup: form.Layup) -> int:
+    """The bytes of the frames that will be read."""
+    if not arrival.seekable:
+        return opened.index.stored
+    if arrival.remote:
+        return sum(frame.stored for frame in arrival.source(opened).frames(layup.fresh))
+    return read_size(opened, layup.fresh)
 
 
 def _made(arrival: Arrival, way: "Way", shelf: Shelf, before: str | None) -> Made:

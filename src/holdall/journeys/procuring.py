@@ -27,7 +27,7 @@ from holdall.journeys.planning import InstallPlan
 from holdall.journeys.recovery import recover
 from holdall.journeys.route import Edge, cheapest
 from holdall.journeys.shipment import Shipment
-from holdall.journeys.supply import Meter, Shelf, read_size
+from holdall.journeys.supply import Meter, Shelf
 from holdall.journeys.trusting import withhold
 from holdall.model.offer import OfferedIncrement
 from holdall.model.release import order_of
@@ -238,7 +238,8 @@ def exact_download(host: Host, chosen: Chosen, folder: str) -> int:
         _check_offered(arrival, chosen)
         opened = arrival.open()
         layup = Shelf(host, chosen.ref, Shipment((arrival,))).lay(opened.tree)
-        return arrival.preamble.first + read_size(opened, layup.fresh)
+        frames = arrival.source(opened).frames(layup.fresh)
+        return arrival.preamble.first + sum(frame.stored for frame in frames)
 
 
 def _check_offered(arrival: Arrival, chosen: Chosen) -> None:

@@ -171,7 +171,7 @@ def _put(remote: Remote, final: str) -> None:
 def _listed(remote: Remote) -> Listed:
     known = records.freshness(remote)
     times = (known.refreshed, known.expires)
-    return Listed(remote.name, remote.url, remote.root, *map(_written, times))
+    return Listed(remote.name, remote.shown_url, remote.root, *map(_written, times))
 
 
 def _written(time: float) -> str:

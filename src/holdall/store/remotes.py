@@ -20,6 +20,7 @@ from holdall.system.files import each_child, plain_errors, read_regular, write_a
 FORMAT = 1
 NONE = "No remote was added yet; `holdall remote add NAME URL --root FINGERPRINT` adds one."
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 _LIMIT = 2**16
 _PATIENCE = 30.0  # seconds another command is waited for that asks the same remote
 
@@ -31,6 +32,11 @@ class Remote(NamedTuple):
     url: str
     root: str
     folder: str
+
+    @property
+    def shown_url(self) -> str:
+        """The address without a password."""
+        return _PASSWORD.sub(r"\1:…@", self.url)
 
     @property
     def first_root(self) -> str:
@@ -97,7 +103,8 @@ def write(remote: Remote) -> None:
     """Keep where a remote is."""
     table = {"format": FORMAT, "url": remote.url, "root": remote.root}
     data = json.dumps(table, indent=1, sort_keys=True).encode() + b"\n"
-    write_atomic(f"{remote.folder}/remote.json", data, whole=True)
+    mode = 0o644 if remote.shown_url == remote.url else 0o600
+    write_atomic(f"{remote.folder}/remote.json", data, mode=mode, whole=True)
 
 
 def _read(layout: Layout, name: str) -> Remote:
