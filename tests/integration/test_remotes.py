@@ -139,9 +139,7 @@ def test_a_password_in_an_address_is_not_shown(shop: Shop, newcomer: Victim) -> 
     kept = newcomer.root / "state/remotes/shop/remote.json"
     assert "secret" in kept.read_text()
     assert kept.stat().st_mode & 0o077 == 0
-    assert {asked.headers["authorization"] for asked in shop.server.asked} == {
-        "Basic bWU6c2VjcmV0"
-    }
+    assert {asked.headers["authorization"] for asked in shop.server.asked} == {"Basic bWU6c2VjcmV0"}
 
 
 def test_a_name_is_given_once(shop: Shop, user: Victim) -> None:
@@ -460,10 +458,17 @@ def test_an_increment_that_is_no_good_falls_through_to_the_bundle(
         assert versions(user) == {APP: "1.0"}
         return
     assert done_or_away[0] == 0
-    assert "fetched from the full bundle" in done_or_away[2]
+    assert "The full bundle is used instead." in done_or_away[2]
     assert versions(user) == {APP: "2.0"}
     user.accepts("verify")
     assert not (user.root / "partial").exists()
+
+
+def test_an_increment_that_is_missing_is_asked_for_once(shop: Shop, user: Victim) -> None:
+    name = broken_increment(shop)
+    del shop.server.files[name]
+    done(user, "update")
+    assert shop.content().count(name) == 1
 
 
 def test_an_increment_over_a_spoiled_version_is_helped_by_the_bundle(

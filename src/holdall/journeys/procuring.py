@@ -5,7 +5,7 @@ increments are of no use, their contents come out of the full bundle; what was m
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
@@ -126,43 +126,46 @@ class _Purchase:
         self._wish, self._report = wish, report
 
     def make(self, means: Means) -> InstallPlan:
-        """Install by one way after the other, until one leads there."""
-        ways: list[Callable[[], InstallPlan]] = [self._by_bundle]
-        if means.increments:
-            ways = [
-                lambda: self._by_increments(means),
-                lambda: self._by_both(means),
-                self._by_bundle,
-            ]
+        """Install over increments, or where they lead nowhere, out of the full bundle."""
         try:
-            for way in ways[:-1]:
-                try:
-                    return self._done(way())
-                except (CorruptError, NotFoundError, UntrustedError) as error:
-                    if not _is_of_the_way(error):
-                        raise
-                    self._report(
-                        Event(f"{error} What it lacks is fetched from the full bundle.", loud=True)
-                    )
-            return self._done(ways[-1]())
+            plan = self._by_increments(means) if means.increments else None
+            plan = plan or self._by_bundle()
         except ConsentError:
             raise
         except (CorruptError, NotFoundError, UntrustedError):
             partial.finish(self._host.layout, self._chosen.ref)
             raise
-
-    def _done(self, plan: InstallPlan) -> InstallPlan:
         partial.finish(self._host.layout, self._chosen.ref)
         return plan
 
-    def _by_increments(self, means: Means) -> InstallPlan:
-        paths = self._fetch(means.increments)
+    def _by_increments(self, means: Means) -> InstallPlan | None:
+        """Over increments alone, then with the full bundle beside them; None where both fail."""
+        try:
+            paths = self._fetch(means.increments)
+        except (CorruptError, NotFoundError) as error:
+            self._tell(error, "The full bundle is used instead.")
+            return None
+        for way, instead in (
+            (self._over_increments, "What it lacks is fetched from the full bundle."),
+            (self._over_both, "The full bundle is used instead."),
+        ):
+            try:
+                return way(means, paths)
+            except (CorruptError, NotFoundError, UntrustedError) as error:
+                if not _is_of_the_way(error):
+                    raise
+                self._tell(error, instead)
+        return None
+
+    def _tell(self, error: HoldallError, instead: str) -> None:
+        self._report(Event(f"{error} {instead}", loud=True))
+
+    def _over_increments(self, means: Means, paths: Sequence[str]) -> InstallPlan:
         with self._opened(means.increments, paths) as arrivals:
             plan = self._deploy(Shipment(arrivals, patient=True))
         return plan._replace(download=means.download)
 
-    def _by_both(self, means: Means) -> InstallPlan:
-        paths = self._fetch(means.increments)
+    def _over_both(self, means: Means, paths: Sequence[str]) -> InstallPlan:
         with self._opened(means.increments, paths) as arrivals, self._bundle() as full:
             plan = self._deploy(Shipment((*arrivals, full), patient=True))
         return plan._replace(download=means.download + full.preamble.first + plan.read)
