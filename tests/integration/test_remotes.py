@@ -212,6 +212,19 @@ def test_a_search_asks_again_after_an_hour_or_when_told(shop: Shop, user: Victim
     assert shop.asked() == NOTHING_NEW
 
 
+def test_an_update_does_not_make_an_old_catalogue_new(shop: Shop, user: Victim) -> None:
+    shop.publish(shop.bundle(app=OTHER_APP))
+    age(user)
+    done(user, "update")
+    assert len(done(user, "search", "other")) == 1
+
+
+def test_a_catalogue_that_was_spoiled_is_put_together_again(shop: Shop, user: Victim) -> None:
+    (user.root / "state/remotes/shop/catalogue/entries").write_bytes(b"?")
+    assert len(done(user, "search", "editor")) == 1
+    assert shop.asked() == NOTHING_NEW
+
+
 def test_a_search_without_network_uses_what_there_is(shop: Shop, user: Victim) -> None:
     age(user)
     shop.server.fault(servers.silent)
@@ -230,7 +243,7 @@ def age(user: Victim) -> None:
     """Have the last answer be of two hours ago."""
     path = user.root / "state/remotes/shop/freshness.json"
     table = json.loads(path.read_text())
-    path.write_text(json.dumps(table | {"refreshed": table["refreshed"] - 7200}))
+    path.write_text(json.dumps(table | {"catalogued": table["catalogued"] - 7200}))
 
 
 # ------------------------------------------------------------------------------------- installing

@@ -31,7 +31,7 @@ def host(tmp_path: Path) -> Host:
     host = root_host(str(tmp_path / "store"))
     remote = Remote("shop", "https://example.org", "0" * 64, f"{host.layout.remotes}/shop")
     records.write(remote)
-    records.write_freshness(remote, Freshness(time.time(), time.time() + 86400))
+    records.write_freshness(remote, Freshness(time.time(), time.time() + 86400, time.time()))
     write_entries(
         remote,
         (

@@ -86,8 +86,19 @@ def refreshed(connection: Connection) -> "Trusted":
     with plain_errors(f"What the remote {remote.name} says cannot be kept"):
         trusted = Trusted(remote, connection.transport, _first_root(remote))
         trusted.refresh()
-        records.write_freshness(remote, Freshness(time.time(), trusted.expires))
+        known = records.freshness(remote)
+        new = Freshness(time.time(), trusted.expires, known.catalogued)
+        records.write_freshness(remote, new)
     return trusted
+
+
+def bring_catalogue(connection: Connection, trusted: "Trusted", *, anew: bool = False) -> None:
+    """Bring a remote's catalogue up to date, or make it anew; for the holder of its lock."""
+    remote = connection.remote
+    with plain_errors(f"The catalogue of {remote.name} cannot be kept"):
+        trusted.catalogue(anew=anew)
+        known = records.freshness(remote)
+        records.write_freshness(remote, known._replace(catalogued=known.refreshed))
 
 
 def _first_root(remote: Remote) -> bytes:

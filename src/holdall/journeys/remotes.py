@@ -12,7 +12,7 @@ from holdall.delivery.remote.transport import Transport, open_transport
 from holdall.errors import CorruptError, UsageError
 from holdall.journeys.host import Host, Report, silent
 from holdall.journeys.recovery import recover_all_but_rubbish
-from holdall.journeys.refreshing import Connection, refreshed
+from holdall.journeys.refreshing import Connection, bring_catalogue, refreshed
 from holdall.journeys.searching import entries_of
 from holdall.store import remotes as records
 from holdall.store.catalog import writing
@@ -156,7 +156,8 @@ def _fill(remote: Remote, transport: Transport, root: bytes) -> None:
         with open(remote.first_root, "wb") as file:
             file.write(root)
         records.write(remote)
-        refreshed(Connection(remote, transport)).catalogue()
+        connection = Connection(remote, transport)
+        bring_catalogue(connection, refreshed(connection))
 
 
 def _put(remote: Remote, final: str) -> None:

@@ -3,14 +3,13 @@
 What was fetched within the hour is searched as it is, and then nothing costly is imported.
 """
 
-import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from holdall.errors import DeniedError, HoldallError, NetworkError, NotFoundError, UsageError
+from holdall.errors import DeniedError, NetworkError, NotFoundError, UsageError
 from holdall.journeys.host import Event, Host, Report, silent
 from holdall.model.catalogue import Entry
 from holdall.store import remotes as records
@@ -61,8 +60,7 @@ def search(
         raise NotFoundError(records.NONE)
     installed = _installed(host)
     found: list[tuple[int, Found]] = []
-    for one in _current(known, host, report, refresh=refresh):
-        entries = entries_of(one) or ()
+    for one, entries in _current(known, host, report, refresh=refresh):
         found += [
             (rank, item)
             for entry in entries
@@ -82,51 +80,38 @@ def entries_of(remote: Remote) -> list[Entry] | None:
         return None
 
 
-def bring_catalogues(
-    host: Host, wanted: Sequence[Remote], report: Report
-) -> dict[str, HoldallError]:
-    """Bring catalogues up to date; returns why some could not be."""
-    from holdall.journeys.refreshing import asking, connecting
-
-    failures: dict[str, HoldallError] = {}
-    with connecting(host, [remote.name for remote in wanted]) as connections:
-        for connection in connections:
-            try:
-                with asking(host, (connection,), report) as answers:
-                    answers.trusted[connection.remote.name].catalogue()
-            except HoldallError as error:
-                failures[connection.remote.name] = error
-    return failures
-
-
-def _current(known: list[Remote], host: Host, report: Report, *, refresh: bool) -> list[Remote]:
-    """The same remotes, with catalogues as new as can be had."""
+def _current(
+    known: list[Remote], host: Host, report: Report, *, refresh: bool
+) -> Iterator[tuple[Remote, list[Entry]]]:
+    """What each remote has, as new as can be had."""
     now = time.time()
-    stale = [
-        remote
-        for remote in known
-        if refresh
-        or not records.freshness(remote).within(FRESH, now)
-        or not os.path.exists(f"{remote.catalogue}/entries")
-    ]
-    if not stale:
-        return known
-    failures = bring_catalogues(host, stale, report)
-    for remote in stale:
-        error = failures.get(remote.name)
-        if error is None:
+    for remote in known:
+        entries = entries_of(remote)
+        before = records.freshness(remote)
+        if entries is not None and not refresh and before.has_catalogue(FRESH, now):
+            yield remote, entries
             continue
-        old = os.path.exists(f"{remote.catalogue}/entries")
-        if not old or not isinstance(error, NetworkError | DeniedError):
-            raise error
-        report(
-            Event(
-                f"{error} What {remote.name} had {_ago(records.freshness(remote).refreshed, now)} "
-                "is searched.",
-                loud=True,
-            )
-        )
-    return known
+        try:
+            _bring(remote, host, report, anew=entries is None)
+        except (NetworkError, DeniedError) as error:
+            if entries is None:
+                raise
+            when = _ago(before.catalogued, now)
+            report(Event(f"{error} What {remote.name} had {when} is searched.", loud=True))
+            yield remote, entries
+        else:
+            yield remote, entries_of(remote) or []
+
+
+def _bring(remote: Remote, host: Host, report: Report, *, anew: bool) -> None:
+    """Bring a catalogue up to date."""
+    from holdall.journeys.refreshing import asking, bring_catalogue, connecting
+
+    with (
+        connecting(host, [remote.name]) as connections,
+        asking(host, connections, report) as answers,
+    ):
+        bring_catalogue(connections[0], answers.trusted[remote.name], anew=anew)
 
 
 def _ago(then: float, now: float) -> str:

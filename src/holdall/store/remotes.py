@@ -60,14 +60,18 @@ class Remote(NamedTuple):
 
 
 class Freshness(NamedTuple):
-    """When a remote was last asked, in seconds since the epoch, and until when its answer holds."""
+    """When a remote was last asked, in seconds since the epoch, and until when its answer holds.
+
+    `catalogued` is when it was last asked for its catalogue, too.
+    """
 
     refreshed: float = 0.0
     expires: float = 0.0
+    catalogued: float = 0.0
 
-    def within(self, seconds: float, now: float) -> bool:
-        """Whether that was less than so many seconds ago, and it still holds."""
-        return now - seconds < self.refreshed <= now < self.expires
+    def has_catalogue(self, seconds: float, now: float) -> bool:
+        """Whether that was less than so many seconds ago, and what was said still holds."""
+        return now - seconds < self.catalogued <= now < self.expires
 
 
 def checked_name(text: str) -> str:
@@ -126,7 +130,7 @@ def freshness(remote: Remote) -> Freshness:
     """When it was last asked; never, where nothing is known."""
     try:
         table = json.loads(read_regular(f"{remote.folder}/freshness.json", limit=_LIMIT))
-        return Freshness(float(table["refreshed"]), float(table["expires"]))
+        return Freshness(*(float(table[name]) for name in Freshness._fields))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return Freshness()
 

@@ -91,14 +91,14 @@ class Trusted:
         data = self._target(name, path, offers.MAX_BYTES)
         return None if data is None else offers.parse(data, app_id)
 
-    def catalogue(self) -> None:
-        """Bring what is kept of the catalogue up to date: `entries` reads it."""
+    def catalogue(self, *, anew: bool = False) -> None:
+        """Bring what is kept of the catalogue up to date, or put it together `anew`."""
         folder = self._remote.catalogue
         before = _read(f"{folder}/catalogue.json", catalogues.MAX_BYTES)
         data = self._target(catalogues.TARGET, f"{folder}/new.json", catalogues.MAX_BYTES)
         new = Catalogue() if data is None else catalogues.parse(data)
         encoded = catalogues.encode(new)
-        if before == encoded and os.path.exists(f"{folder}/entries"):
+        if before == encoded and not anew and os.path.exists(f"{folder}/entries"):
             return
         if sum(segment.size for segment in new.segments) > _MAX_STORED:
             raise CorruptError(f"The catalogue of {self._remote.name} is longer than it may be.")
