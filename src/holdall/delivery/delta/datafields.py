@@ -192,13 +192,22 @@ def _run(
     start = lower - section.shift
     offsets = image[start : start + 4 * count].view("<i4").astype(np.int64)
     addresses = lower + 4 * np.arange(count)
-    base = bases[np.searchsorted(bases, addresses, "right") - 1]
+    base = _owners(bases, lower, count)
     targets = base + offsets
     good = (targets >= elf.bounds.code_low) & (targets < elf.bounds.code_high) & (offsets != 0)
     last_bad = np.maximum.accumulate(np.where(good, -1, np.arange(count)))
     good &= last_bad < (base - lower) // 4
     chosen = np.flatnonzero(good)
     return start + 4 * chosen, base[chosen]
+
+
+def _owners(bases: Numbers, lower: int, count: int) -> Numbers:
+    """For each of `count` addresses from `lower` on, every fourth: the last base up to it."""
+    first = int(np.searchsorted(bases, lower, "right"))
+    last = int(np.searchsorted(bases, lower + 4 * count, "left"))
+    # bases are multiples of four, as `lower` is
+    turns = (bases[first:last] - lower) // 4
+    return np.repeat(bases[first - 1 : last], np.diff(turns, prepend=0, append=count))
 
 
 def _words(

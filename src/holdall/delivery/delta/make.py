@@ -94,10 +94,9 @@ def make(
     elif pending:
         deque(arriving, 0)
     bench.settle()
-    for number in pending:
-        if increment.index.units[number].fills and bench.can_fill(number):
-            told(number, bench.perform(number))
-            bench.settle()
+    for ready in bench.filling([it for it in pending if increment.index.units[it].fills]):
+        crew.share_out(ready, len(ready), bench.perform, report=told)
+        bench.settle()
     return bench.made()
 
 
@@ -187,15 +186,33 @@ class _Bench:
         self._write(number, outputs, memoryview(made))
         return self._amount(number)
 
-    def can_fill(self, number: int) -> bool:
+    def filling(self, pending: list[int]) -> Iterator[list[int]]:
+        """The units that quote contents, each with others for which all of theirs are there, too.
+
+        What is given must be done and settled before the next is asked for.
+        """
+        ready: list[int] = []
+        for number in pending:
+            if ready and self._lacking(number):
+                yield ready
+                ready = []
+            if self._can_fill(number):
+                ready.append(number)
+        if ready:
+            yield ready
+
+    def _lacking(self, number: int) -> set[int]:
+        """The contents a unit quotes that are still to be made."""
+        return (self._new & set(self._index.units[number].fills)) - self._digests.keys()
+
+    def _can_fill(self, number: int) -> bool:
         """Whether the contents a unit quotes are there; it fails where one of them has failed.
 
         Raises CorruptError where it quotes contents that nothing before it was to make.
         """
-        fills = self._index.units[number].fills
-        if any(content >= len(self._origins) for content in fills):
+        if any(content >= len(self._origins) for content in self._index.units[number].fills):
             raise CorruptError("The increment quotes a content that its tree does not have.")
-        lacking = (self._new & set(fills)) - self._digests.keys()
+        lacking = self._lacking(number)
         if lacking - {output.content for it in self.failed for output in self._outputs[it]}:
             raise CorruptError("The increment quotes a content that is not there yet.")
         if lacking:

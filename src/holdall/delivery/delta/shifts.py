@@ -16,6 +16,10 @@ from holdall.errors import CorruptError
 
 MAX_MAPS = 2**16
 MAX_PIECES = 2**23
+_MANY = 4096  # pieces from which on a table pays
+_TABLE = 20  # bits of the largest table's length
+_FINEST = 8  # bits of the shortest stretch
+_STEPS = 8
 
 
 class ShiftMap(NamedTuple):
@@ -30,6 +34,53 @@ class ShiftMap(NamedTuple):
             return addresses
         piece = np.searchsorted(self.starts, addresses, "right") - 1
         return addresses + np.where(piece >= 0, self.shifts[np.maximum(piece, 0)], np.int64(0))
+
+
+class Lookup:
+    """A map that is asked for many addresses: the same answers, sooner.
+
+    A table says which pieces start in each stretch of a power of two of addresses.
+    """
+
+    def __init__(self, moved: ShiftMap) -> None:
+        self._plain = moved
+        self._starts = moved.starts
+        # what comes before the first piece stays
+        self._shifts = np.concatenate([np.zeros(1, np.int64), moved.shifts])
+        self._low = int(moved.starts[0]) if len(moved.starts) else 0
+        span = int(moved.starts[-1]) - self._low if len(moved.starts) else 0
+        self._scale = max(_FINEST, span.bit_length() - _TABLE)
+        self._table = np.empty(0, np.int32)
+        if len(moved.starts) > _MANY:
+            edges = np.arange((span >> self._scale) + 2) << self._scale
+            self._table = np.searchsorted(self._starts, edges + self._low).astype(np.int32)
+
+    def __call__(self, addresses: Numbers) -> Numbers:
+        """Where addresses lie in the new image."""
+        if not len(self._table):
+            return self._plain(addresses)
+        stretch = np.clip((addresses - self._low) >> self._scale, -1, len(self._table) - 2)
+        # how many pieces start at or before each: at least those of the stretches before
+        count = self._table[np.maximum(stretch, 0)].astype(np.int64)
+        count[stretch < 0] = 0
+        last = self._table[stretch + 1]
+        left = np.flatnonzero(count < last)
+        for _ in range(_STEPS):
+            left = left[self._starts[count[left]] <= addresses[left]]
+            count[left] += 1
+            left = left[count[left] < last[left]]
+        count[left] = np.searchsorted(self._starts, addresses[left], "right")
+        return addresses + self._shifts[count]
+
+    def ascending(self, addresses: Numbers) -> Numbers:
+        """The same for addresses in ascending order."""
+        if not len(addresses):
+            return addresses
+        ends = np.searchsorted(self._starts, addresses[[0, -1]], "right")
+        first, last = int(ends[0]), int(ends[1])
+        turns = np.searchsorted(addresses, self._starts[first:last])
+        lengths = np.diff(turns, prepend=0, append=len(addresses))
+        return addresses + np.repeat(self._shifts[first : last + 1], lengths)
 
 
 def pack_maps(maps: list[ShiftMap]) -> bytes:

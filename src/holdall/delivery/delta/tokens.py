@@ -5,7 +5,7 @@ Format: docs/reference/formats/increment.md, "digest tokens".
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from holdall.errors import CorruptError
 
@@ -14,13 +14,33 @@ QUOTED = re.compile(
     rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])|(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{43}(?![A-Za-z0-9_=-])"
 )
 _TOKEN = re.compile(b"[\x02\x03]")
+_WORD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_IS_WORD = bytes(byte in _WORD for byte in range(256))
+_SHORTEST = b"\1" * 43
+
+
+def quoted_in(text: bytes) -> Iterator[re.Match[bytes]]:
+    """The quoted digests of a text, in order.
+
+    A digest lies within a run of the characters of words, and the pattern, which is slow, is asked
+    only where such a run is long enough.
+    """
+    words = text.translate(_IS_WORD)
+    begin = words.find(_SHORTEST)
+    while begin >= 0:
+        end = words.find(b"\0", begin)
+        if end < 0:
+            end = len(text)
+        # with the character after the run, which the pattern looks at
+        yield from QUOTED.finditer(text, begin, end + 1)
+        begin = words.find(_SHORTEST, end)
 
 
 def blank(text: bytes, numbers: Iterable[int]) -> bytes:
     """`text` with the quoted digests of these numbers replaced by tokens."""
     chosen = set(numbers)
     pieces, end = [], 0
-    for number, found in enumerate(QUOTED.finditer(text)):
+    for number, found in enumerate(quoted_in(text) if chosen else ()):
         if number in chosen:
             pieces += [text[end : found.start()], token_of(found.group())]
             end = found.end()

@@ -14,6 +14,7 @@ from holdall.delivery.delta.references import Bounds, References
 RELATIVE, ABSOLUTE = 0, 1
 _FIELD = 4
 _LOOK_BACK = 6
+_REACH = 64  # bytes before a stretch that are looked at first
 _LEA = 0x8D
 
 # opcodes of one byte that take a ModRM operand in common code
@@ -38,9 +39,47 @@ _TAKES_ABSOLUTE[
 
 def find(image: NDArray[np.uint8], begin: int, end: int, shift: int, bounds: Bounds) -> References:
     """The PC-relative fields in the code [begin, end); addresses are file offsets plus `shift`."""
-    first = max(begin, _LOOK_BACK)
+    positions, targets, good = _candidates(image, max(begin, _LOOK_BACK), end, shift, bounds)
+    return _relative(positions, targets, _apart(positions, good))
+
+
+def find_within(
+    image: NDArray[np.uint8], begin: int, end: int, shift: int, bounds: Bounds, *, low: int
+) -> References:
+    """Those of the same fields that stand at `low` or after it, without looking at all before.
+
+    Which of overlapping fields stays depends on the one before: so it is enough to begin where for
+    once none could overlap the next.
+    """
+    first, reach = max(begin, _LOOK_BACK), _REACH
+    while True:
+        start = max(first, low - reach)
+        positions, targets, good = _candidates(image, start, end, shift, bounds)
+        chosen = positions[good]
+        before = chosen[: int(np.searchsorted(chosen, low))]
+        gaps = np.diff(before, prepend=start - 1, append=low)
+        if start == first or gaps.max() >= _FIELD:
+            break
+        reach *= _REACH
+    kept = _apart(positions, good)
+    kept[: int(np.searchsorted(positions, low))] = False
+    return _relative(positions, targets, kept)
+
+
+def _relative(
+    positions: NDArray[np.int64], targets: NDArray[np.int64], kept: NDArray[np.bool_]
+) -> References:
+    kinds = np.full(int(np.count_nonzero(kept)), RELATIVE, np.uint8)
+    return References(positions[kept], targets[kept], kinds)
+
+
+def _candidates(
+    image: NDArray[np.uint8], first: int, end: int, shift: int, bounds: Bounds
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Positions and targets of what may be fields, and which of them are but for overlaps."""
     if end - first < _FIELD:
-        return _none()
+        none = _none()
+        return none.positions, none.targets, np.empty(0, np.bool_)
     last = image[first - 1 : end - _FIELD]
     second = image[first - 2 : end - _FIELD - 1]
     jump = (last & 0xFE) == 0xE8
@@ -52,9 +91,7 @@ def find(image: NDArray[np.uint8], begin: int, end: int, shift: int, bounds: Bou
     good = is_jump & (targets >= bounds.code_low) & (targets < bounds.code_high)
     good |= ~is_jump & (targets >= bounds.low) & (targets < bounds.high)
     positions, targets, is_jump = positions[good], targets[good], is_jump[good]
-    good = is_jump | _has_operand(image, positions)
-    kept = _apart(positions, good)
-    return References(positions[kept], targets[kept], np.full(int(kept.sum()), RELATIVE, np.uint8))
+    return positions, targets, is_jump | _has_operand(image, positions)
 
 
 def find_absolute(
