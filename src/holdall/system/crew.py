@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from holdall.errors import CutShortError, HoldallError
-from holdall.system.kernel import die_with_parent, keep_memory
+from holdall.system.kernel import die_with_parent, keep_memory, return_memory
 
 _TASK = struct.Struct("<I")
 _ANSWER = struct.Struct("<BIQ")
@@ -69,6 +69,7 @@ class _Crew:
         self._answers_out, self._answers_in = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
+        return_memory()
         self._pids = [self._fork(lambda: self._work(perform)) for _ in range(count)]
         os.close(self._tasks_out)
 

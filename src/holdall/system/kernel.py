@@ -67,6 +67,14 @@ def keep_memory() -> None:
         _libc().mallopt(parameter, 2**30)
 
 
+def return_memory() -> None:
+    """Give the memory that this process has freed back to the kernel (malloc_trim).
+
+    Before a fork: else parent and child each have a copy of it, once one of them uses it again.
+    """
+    _libc().malloc_trim(0)
+
+
 def punch_hole(fd: int, offset: int, length: int) -> None:
     """Give back the space of a part of a file where the file system can; its size stays."""
     mode = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE

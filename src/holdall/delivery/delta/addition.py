@@ -31,7 +31,7 @@ class Copies(NamedTuple):
         return np.cumsum(self.gaps + self.lengths) - self.lengths
 
 
-def decode_addition(data: bytes | memoryview, size: int, prefix: bytes | memoryview) -> bytes:
+def decode_addition(data: bytes | memoryview, size: int, prefix: bytes | memoryview) -> memoryview:
     """The `size` bytes of an add stream over a prefix; raises CorruptError."""
     facts, streams = _split(data)
     count, added = facts[0], facts[1]
@@ -50,7 +50,7 @@ def decode_addition(data: bytes | memoryview, size: int, prefix: bytes | memoryv
     before = np.cumsum(copies.lengths)
     copy = np.searchsorted(before, where, "right")
     out[where - (before - copies.lengths)[copy] + copies.places[copy]] += what
-    return out.tobytes()
+    return out.data
 
 
 def _split(data: bytes | memoryview) -> tuple[list[int], list[memoryview]]:

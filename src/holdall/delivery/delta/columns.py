@@ -28,7 +28,7 @@ def pack_varints(values: Numbers) -> bytes:
     return out.tobytes()
 
 
-def unpack_varints(data: bytes, count: int | None = None) -> Numbers:
+def unpack_varints(data: bytes | memoryview, count: int | None = None) -> Numbers:
     """All numbers in `data`, which must be `count` if that is given; raises CorruptError."""
     raw = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(raw < 128)

@@ -2,7 +2,7 @@
 
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +42,11 @@ class Wanted(NamedTuple):
                 raise CorruptError("The increment builds on more than its base has.")
             parts.append((part, digest, part.offset, length))
         return cls(tuple(parts))
+
+    @property
+    def length(self) -> int:
+        """The bytes of all parts, before they are transformed; no transform adds any."""
+        return sum(length for *_, length in self.parts)
 
     @property
     def bases(self) -> set[bytes]:
@@ -113,31 +118,42 @@ class Decoder:
         self._maps = maps
         self._bases = bases
 
-    def decode(self, unit: Unit, stored: bytes, wanted: Wanted) -> bytes | None:
+    def decode(self, unit: Unit, stored: bytes, wanted: Wanted) -> bytes | memoryview | None:
         """A unit's result; None when a content it builds on is not there, or not what it was."""
         try:
+            if not all(map(self._is_there, wanted.bases)):
+                return None
             return self._decoded(unit, stored, wanted)
         finally:
             self._bases.forget()
 
-    def _decoded(self, unit: Unit, stored: bytes, wanted: Wanted) -> bytes | None:
-        prefix: list[bytes | memoryview] = []
-        for part, digest, offset, length in wanted.parts:
-            data = self._bases.data(digest)
-            if data is None:
-                return None
-            prefix.append(self.transformed(part, digest, data, offset, length))
-            self._bases.let_go()
+    def _is_there(self, digest: bytes) -> bool:
+        found = self._bases.data(digest)
+        self._bases.let_go()
+        return found is not None
+
+    def _decoded(self, unit: Unit, stored: bytes, wanted: Wanted) -> bytes | memoryview:
         match unit.kind:
             case Kind.ZSTD:
-                return decode_zstd(stored, unit.raw, prefix)
+                return decode_zstd(stored, unit.raw, self._prefix(wanted))
             case Kind.LZMA2:
-                return decode_lzma2(stored, unit.raw, prefix)
+                return decode_lzma2(stored, unit.raw, self._prefix(wanted), length=wanted.length)
             case Kind.ADDITION:
+                prefix = tuple(self._prefix(wanted))
                 joined = prefix[0] if len(prefix) == 1 else b"".join(prefix)
+                del prefix
                 return decode_addition(stored, unit.raw, joined)
             case _:
                 raise CorruptError(f"The increment has a unit of unknown kind {unit.kind}.")
+
+    def _prefix(self, wanted: Wanted) -> Iterator[bytes | memoryview]:
+        """The parts of a prefix, each made when it is asked for."""
+        for part, digest, offset, length in wanted.parts:
+            data = self._bases.data(digest)
+            if data is None:
+                raise CorruptError("A file that the increment builds on went away.")
+            yield self.transformed(part, digest, data, offset, length)
+            self._bases.let_go()
 
     def transformed(
         self, part: Part, digest: bytes, data: Bytes, offset: int, length: int

@@ -135,7 +135,8 @@ class Increment:
         if not 0 <= section.length <= trees.MAX_BYTES:
             raise CorruptError("The increment's tree says it is longer than it may be.")
         prefix = (trees.strip(data).data,)
-        bones, made = trees.parse_skeleton(decode_lzma2(section.skeleton, section.length, prefix))
+        skeleton = decode_lzma2(section.skeleton, section.length, prefix)
+        bones, made = trees.parse_skeleton(bytes(skeleton))
         origins = _origins(section.origins, list(tree.contents.items()), bones.sizes)
         return Skeleton(bones, made, origins)
 

@@ -5,7 +5,7 @@ Format: docs/reference/formats/increment.md, "LZMA2 with a prefix".
 
 import lzma
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from holdall.errors import CorruptError
 
@@ -15,33 +15,54 @@ else:
     from backports import zstd
 
 _CHUNK = 2**16
+_PIECE = 2**20
 _SMALLEST_DICTIONARY = 4096
 _MAX_WINDOW = 27
 _SHORTEST_DICTIONARY = 8  # zstd's encoder makes no use of a shorter one
 
-Prefix = Sequence[bytes | memoryview]
+Prefix = Iterable[bytes | memoryview]
 
 
-def decode_lzma2(data: bytes | memoryview, size: int, prefix: Prefix = ()) -> bytes:
+def decode_lzma2(
+    data: bytes | memoryview, size: int, prefix: Prefix = (), *, length: int | None = None
+) -> memoryview:
     """The `size` bytes of an LZMA2 stream made with a prefix, which comes in parts.
 
-    Raises CorruptError for anything else. Memory: prefix and result once more.
+    With `length`, which the prefix does not exceed, its parts are taken one by one, and need not be
+    kept. Raises CorruptError for anything else. Memory: prefix and result once more.
     """
-    room = max(_SMALLEST_DICTIONARY, size + sum(map(len, prefix)))
+    if length is None:
+        prefix = tuple(prefix)
+        length = sum(map(len, prefix))
+    room = max(_SMALLEST_DICTIONARY, size + length)
     decoder = lzma.LZMADecompressor(
         lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": room}]
     )
     try:
         for chunk in _as_chunks(prefix):
             decoder.decompress(chunk)
-        result = decoder.decompress(data, max_length=size)
-        if len(result) == size and not decoder.eof:
-            result += decoder.decompress(b"", max_length=1)
+        result, end = _decoded(decoder, data, size)
     except (lzma.LZMAError, EOFError) as error:
         raise CorruptError("A part of the increment cannot be decoded.") from error
-    if len(result) != size or not decoder.eof or decoder.unused_data:
+    if end != size or not decoder.eof or decoder.unused_data:
         raise CorruptError("A part of the increment does not hold as many bytes as promised.")
     return result
+
+
+def _decoded(
+    decoder: lzma.LZMADecompressor, data: bytes | memoryview, size: int
+) -> tuple[memoryview, int]:
+    """The first `size` bytes, in memory once, and how many there are, at most one more."""
+    result, end = memoryview(bytearray(size)), 0
+    piece = decoder.decompress(data, max_length=min(max(size, 1), _PIECE))
+    while piece:
+        kept = piece[: size - end]
+        result[end : end + len(kept)] = kept
+        end += len(piece)
+        if end > size or decoder.eof:
+            break
+        piece = decoder.decompress(b"", max_length=min(max(size - end, 1), _PIECE))
+    return result, end
 
 
 def _as_chunks(prefix: Prefix) -> Iterable[bytes]:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from holdall.delivery.delta.columns import (
     Numbers,
@@ -45,32 +46,34 @@ class Lookup:
     def __init__(self, moved: ShiftMap) -> None:
         self._plain = moved
         self._starts = moved.starts
-        # what comes before the first piece stays
-        self._shifts = np.concatenate([np.zeros(1, np.int64), moved.shifts])
         self._low = int(moved.starts[0]) if len(moved.starts) else 0
         span = int(moved.starts[-1]) - self._low if len(moved.starts) else 0
         self._scale = max(_FINEST, span.bit_length() - _TABLE)
         self._table = np.empty(0, np.int32)
         if len(moved.starts) > _MANY:
-            edges = np.arange((span >> self._scale) + 2) << self._scale
+            # first a stretch for all that comes before
+            edges = np.arange(-1, (span >> self._scale) + 2) << self._scale
             self._table = np.searchsorted(self._starts, edges + self._low).astype(np.int32)
 
     def __call__(self, addresses: Numbers) -> Numbers:
         """Where addresses lie in the new image."""
         if not len(self._table):
             return self._plain(addresses)
-        stretch = np.clip((addresses - self._low) >> self._scale, -1, len(self._table) - 2)
+        stretch = addresses - self._low
+        stretch >>= self._scale
+        stretch += 1
+        np.clip(stretch, 0, len(self._table) - 2, out=stretch)
         # how many pieces start at or before each: at least those of the stretches before
-        count = self._table[np.maximum(stretch, 0)].astype(np.int64)
-        count[stretch < 0] = 0
-        last = self._table[stretch + 1]
+        count = self._table.take(stretch)
+        stretch += 1
+        last = self._table.take(stretch)
         left = np.flatnonzero(count < last)
         for _ in range(_STEPS):
-            left = left[self._starts[count[left]] <= addresses[left]]
+            left = left[self._starts.take(count.take(left)) <= addresses.take(left)]
             count[left] += 1
-            left = left[count[left] < last[left]]
+            left = left[count.take(left) < last.take(left)]
         count[left] = np.searchsorted(self._starts, addresses[left], "right")
-        return addresses + self._shifts[count]
+        return addresses + self._shifts_of(count)
 
     def ascending(self, addresses: Numbers) -> Numbers:
         """The same for addresses in ascending order."""
@@ -80,7 +83,15 @@ class Lookup:
         first, last = int(ends[0]), int(ends[1])
         turns = np.searchsorted(addresses, self._starts[first:last])
         lengths = np.diff(turns, prepend=0, append=len(addresses))
-        return addresses + np.repeat(self._shifts[first : last + 1], lengths)
+        return addresses + np.repeat(self._shifts_of(np.arange(first, last + 1)), lengths)
+
+    def _shifts_of(self, counts: NDArray[np.integer]) -> Numbers:
+        """How far addresses move at or before which so many pieces start."""
+        if not len(self._starts):
+            return np.zeros(len(counts), np.int64)
+        shifts: Numbers = self._plain.shifts.take(counts - 1, mode="clip")
+        shifts[counts == 0] = 0
+        return shifts
 
 
 def pack_maps(maps: list[ShiftMap]) -> bytes:

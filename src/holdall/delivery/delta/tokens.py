@@ -48,7 +48,7 @@ def blank(text: bytes, numbers: Iterable[int]) -> bytes:
     return b"".join(pieces)
 
 
-def fill(text: bytes, digests: Sequence[bytes]) -> bytes:
+def fill(text: bytes | memoryview, digests: Sequence[bytes]) -> bytes:
     """`text` with its tokens replaced by plain SHA-256 digests, in order; raises CorruptError."""
     left = iter(digests)
 

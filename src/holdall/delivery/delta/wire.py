@@ -143,7 +143,7 @@ def encode(index: Index) -> bytes:
     return msgspec.msgpack.encode(wire)
 
 
-def parse(data: bytes) -> Index:
+def parse(data: bytes | memoryview) -> Index:
     """Read an index; raises CorruptError when a number in it cannot be right."""
     try:
         wire = msgspec.msgpack.decode(data, type=_Wire)

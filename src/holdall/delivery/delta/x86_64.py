@@ -121,9 +121,8 @@ def lea_targets(
     first = max(begin, _LOOK_BACK)
     if end - first < _FIELD:
         return np.empty(0, np.int64)
-    taking = image[first - 2 : end - _FIELD - 1] == _LEA
-    taking &= (image[first - 1 : end - _FIELD] & 0xC7) == 0x05
-    positions = np.flatnonzero(taking) + first
+    positions = np.flatnonzero(image[first - 2 : end - _FIELD - 1] == _LEA) + first
+    positions = positions[(image[positions - 1] & 0xC7) == 0x05]
     targets = _load(image, positions) + (positions + (shift + _FIELD))
     return distinct(targets[(targets >= bounds.low) & (targets < bounds.high)])
 
