@@ -188,17 +188,21 @@ def _run(
     image: Bytes, elf: Elf, section: Section, bases: Numbers, stretch: tuple[int, int]
 ) -> tuple[Numbers, Numbers]:
     lower, upper = stretch
-    count = (upper - lower) // 4
-    start = lower - section.shift
-    offsets = image[start : start + 4 * count].view("<i4").astype(np.int64)
-    addresses = lower + 4 * np.arange(count)
-    base = _owners(bases, lower, count)
-    targets = base + offsets
-    good = (targets >= elf.bounds.code_low) & (targets < elf.bounds.code_high) & (offsets != 0)
-    last_bad = np.maximum.accumulate(np.where(good, -1, np.arange(count)))
-    good &= last_bad < (base - lower) // 4
-    chosen = np.flatnonzero(good)
-    return start + 4 * chosen, base[chosen]
+    found, owners = [_NONE], [_NONE]
+    bad = lower - 4  # where the last entry stands that leads nowhere
+    for at in range(lower, upper - 3, 4 * BLOCK):
+        count = min((upper - at) // 4, BLOCK)
+        start = at - section.shift
+        offsets = image[start : start + 4 * count].view("<i4").astype(np.int64)
+        base = _owners(bases, at, count)
+        targets = base + offsets
+        good = (targets >= elf.bounds.code_low) & (targets < elf.bounds.code_high) & (offsets != 0)
+        last = np.maximum.accumulate(np.where(good, bad, at + 4 * np.arange(count)))
+        bad = int(last[-1])
+        chosen = np.flatnonzero(good & (last < base))
+        found.append(start + 4 * chosen)
+        owners.append(base[chosen])
+    return np.concatenate(found), np.concatenate(owners)
 
 
 def _owners(bases: Numbers, lower: int, count: int) -> Numbers:

@@ -139,12 +139,17 @@ class Decoder:
             case Kind.LZMA2:
                 return decode_lzma2(stored, unit.raw, self._prefix(wanted), length=wanted.length)
             case Kind.ADDITION:
-                prefix = tuple(self._prefix(wanted))
-                joined = prefix[0] if len(prefix) == 1 else b"".join(prefix)
-                del prefix
-                return decode_addition(stored, unit.raw, joined)
+                return decode_addition(stored, unit.raw, self._joined(wanted))
             case _:
                 raise CorruptError(f"The increment has a unit of unknown kind {unit.kind}.")
+
+    def _joined(self, wanted: Wanted) -> memoryview:
+        """The whole of a prefix, in memory once."""
+        joined, end = np.empty(wanted.length, np.uint8).data, 0
+        for part in self._prefix(wanted):
+            joined[end : end + len(part)] = part
+            end += len(part)
+        return joined[:end]
 
     def _prefix(self, wanted: Wanted) -> Iterator[bytes | memoryview]:
         """The parts of a prefix, each made when it is asked for."""

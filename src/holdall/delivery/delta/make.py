@@ -7,7 +7,7 @@ prefix and the result of a unit twice, and the address tables of one old image.
 """
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from hashlib import file_digest, sha256
@@ -28,6 +28,7 @@ from holdall.system import crew
 from holdall.system.files import write_all
 
 FAILED = 2**64 - 1
+_STORED_COST = 8  # decoding a stored byte costs as much as making so many of a prefix
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -154,7 +155,7 @@ class _Bench:
     def arriving(self, pending: list[int], first: list[int]) -> Iterator[int]:
         """The units of `first` as each can be read."""
         if self._stored.stream is None:
-            yield from sorted(first, key=lambda number: -self._index.units[number].raw)
+            yield from self._in_order(first)
             return
         wanted, now = set(pending), set(first)
         for number, unit in enumerate(self._index.units):
@@ -166,6 +167,18 @@ class _Bench:
                 yield number
         if self._stored.stream.read(1):
             raise CorruptError("The increment goes on after its end.")
+
+    def _in_order(self, units: list[int]) -> list[int]:
+        """The dearest first, so that all end together; those of one program beside each other."""
+        cost: dict[int, int] = {}
+        group: dict[int, bytes] = {}
+        groups: Counter[bytes] = Counter()
+        for number in units:
+            unit, parts = self._index.units[number], self._wanted[number].parts
+            cost[number] = unit.raw + _STORED_COST * unit.stored + self._wanted[number].length
+            group[number] = parts[0][1] if parts else b""
+            groups[group[number]] += cost[number]
+        return sorted(units, key=lambda it: (-groups[group[it]], group[it], -cost[it]))
 
     def perform(self, number: int) -> int:
         """Decode one unit and write what it makes; returns the bytes, or FAILED."""
