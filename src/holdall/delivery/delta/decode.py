@@ -15,10 +15,10 @@ from holdall.delivery.delta.shifts import ShiftMap
 from holdall.delivery.delta.tokens import blank
 from holdall.delivery.delta.wire import MAX_PREFIX, Kind, Part, Transform, Unit
 from holdall.errors import CorruptError
-from holdall.model.digest import Hasher
+from holdall.model.digest import Hasher, digest_of
 
-_NOTHING = np.empty(0, np.uint8)
 _PIECE = 2**20
+_SMALL = 2**18
 
 
 class Wanted(NamedTuple):
@@ -54,6 +54,10 @@ class Wanted(NamedTuple):
         return {digest for _, digest, _, _ in self.parts}
 
 
+class _LostError(Exception):
+    """A content that a unit builds on is not there."""
+
+
 class Bases:
     """Base contents as read-only memory, each checked once; and the image read last."""
 
@@ -62,10 +66,12 @@ class Bases:
         self._checked: set[bytes] = set()
         self._image: tuple[bytes, Image | None] = (b"", None)
         self._mappings: dict[bytes, mmap.mmap] = {}
+        self._seen: set[bytes] = set()  # mappings of which something may be in memory
 
     def data(self, digest: bytes) -> Bytes | None:
         """A content's bytes; None when nobody has it, or what there is is something else."""
         if digest in self._mappings:
+            self._seen.add(digest)
             return np.frombuffer(self._mappings[digest], np.uint8)
         path = self._find(digest)
         if path is None:
@@ -82,18 +88,31 @@ class Bases:
             os.close(fd)
 
     def _opened(self, fd: int, digest: bytes) -> Bytes | None:
+        if os.fstat(fd).st_size <= _SMALL:
+            return self._read(fd, digest)
         if digest not in self._checked and _digest_of_file(fd) != digest:
             return None
         self._checked.add(digest)
-        if os.fstat(fd).st_size == 0:
-            return _NOTHING
         self._mappings[digest] = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
+        self._seen.add(digest)
         return np.frombuffer(self._mappings[digest], np.uint8)
+
+    def _read(self, fd: int, digest: bytes) -> Bytes | None:
+        """A small content: reading it costs less than having it mapped."""
+        with open(fd, "rb", buffering=0, closefd=False) as file:
+            data = file.read(_SMALL + 1)
+        if digest not in self._checked and digest_of(data) != digest:
+            return None
+        self._checked.add(digest)
+        return np.frombuffer(data, np.uint8)
 
     def let_go(self) -> None:
         """Give the memory back in which contents were looked at; they can be looked at again."""
-        for mapping in self._mappings.values():
-            mapping.madvise(mmap.MADV_DONTNEED)
+        # an image's bytes are looked at without asking for them
+        for digest in self._seen | {self._image[0]}:
+            if digest in self._mappings:
+                self._mappings[digest].madvise(mmap.MADV_DONTNEED)
+        self._seen.clear()
 
     def forget(self) -> None:
         """The same, when no content but that of the image is looked at any more."""
@@ -121,16 +140,11 @@ class Decoder:
     def decode(self, unit: Unit, stored: bytes, wanted: Wanted) -> bytes | memoryview | None:
         """A unit's result; None when a content it builds on is not there, or not what it was."""
         try:
-            if not all(map(self._is_there, wanted.bases)):
-                return None
             return self._decoded(unit, stored, wanted)
+        except _LostError:
+            return None
         finally:
             self._bases.forget()
-
-    def _is_there(self, digest: bytes) -> bool:
-        found = self._bases.data(digest)
-        self._bases.let_go()
-        return found is not None
 
     def _decoded(self, unit: Unit, stored: bytes, wanted: Wanted) -> bytes | memoryview:
         match unit.kind:
@@ -156,7 +170,7 @@ class Decoder:
         for part, digest, offset, length in wanted.parts:
             data = self._bases.data(digest)
             if data is None:
-                raise CorruptError("A file that the increment builds on went away.")
+                raise _LostError
             yield self.transformed(part, digest, data, offset, length)
             self._bases.let_go()
 

@@ -16,6 +16,7 @@ else:
 
 _CHUNK = 2**16
 _PIECE = 2**20
+_ROOM = 2**24  # what is set aside at most before any of it is there
 _SMALLEST_DICTIONARY = 4096
 _MAX_WINDOW = 27
 _SHORTEST_DICTIONARY = 8  # zstd's encoder makes no use of a shorter one
@@ -52,17 +53,16 @@ def decode_lzma2(
 def _decoded(
     decoder: lzma.LZMADecompressor, data: bytes | memoryview, size: int
 ) -> tuple[memoryview, int]:
-    """The first `size` bytes, in memory once, and how many there are, at most one more."""
-    result, end = memoryview(bytearray(size)), 0
+    """What comes out, in memory once, and how many bytes: no more than one over `size`."""
+    result, end = bytearray(size if size <= _ROOM else 0), 0
     piece = decoder.decompress(data, max_length=min(max(size, 1), _PIECE))
     while piece:
-        kept = piece[: size - end]
-        result[end : end + len(kept)] = kept
+        result[end : end + len(piece)] = piece
         end += len(piece)
         if end > size or decoder.eof:
             break
         piece = decoder.decompress(b"", max_length=min(max(size - end, 1), _PIECE))
-    return result, end
+    return memoryview(result), end
 
 
 def _as_chunks(prefix: Prefix) -> Iterable[bytes]:
