@@ -1,7 +1,7 @@
 """The part increment: what holdall's increments take, to make and to apply."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.contenders import Verb
@@ -9,27 +9,55 @@ from benchmarks.data import Release
 from benchmarks.deployment import MEGABYTE
 from benchmarks.errors import BenchmarkError
 from benchmarks.laboratory import Laboratory, Trial, say
-from benchmarks.measure import Footprint, wait_for_quiet
+from benchmarks.measure import Footprint, Job, Sample, wait_for_quiet
 from benchmarks.pairs import Pair
 from benchmarks.results import SUBJECT, Of, Row, Target, Unit, row
 
 SIZE = "increment, size"
 FULL = "full bundle, size"
+NEW = "new contents"
+MAKING = "apply, speed, making of contents alone"
+_APPLIED = ("apply, ", NEW)
 _APPLY_SPEED = 100
 _APPLY_MEMORY = 256
 _KINDS = ("largest process", "all processes", "all processes, shared pages once")
 
 
-def increment(
+def build(
     laboratory: Laboratory, pair: Pair, old: Release, new: Release, *, keep: bool
 ) -> Iterator[Row]:
-    """Build the increment, apply it over a store with the old release, and compare every file."""
+    """Build the increment; to ``keep`` it and the bundles is to have them in the cache, too."""
     for release in (old, new):
         _publish(laboratory, release, keep=keep)
     yield from _build(laboratory, pair, old, new)
     full = laboratory.subject.published(new).stat().st_size
     yield _row(pair, FULL, Unit.BYTES, [full])
-    yield from _apply(laboratory, pair, old, new)
+    if keep:
+        made = laboratory.subject.increment(old, new)
+        shutil.copyfile(made, _kept_increment(laboratory, old, new))
+
+
+def fetch(
+    laboratory: Laboratory, old: Release, new: Release, built: Sequence[Row]
+) -> Iterator[Row]:
+    """Have the increment that was kept when the rows ``built`` were measured; return those.
+
+    Raises BenchmarkError where there is none, or it is another.
+    """
+    kept = _kept_increment(laboratory, old, new)
+    rows = [row for row in built if not row.measure.startswith(_APPLIED)]
+    sizes = [row.cells[SUBJECT].value for row in rows if row.measure == SIZE]
+    if not kept.exists() or sizes != [kept.stat().st_size]:
+        message = f"{new.name} from {old.version}: the increment that was measured is not kept"
+        raise BenchmarkError(f"{message}; measure once with --keep-bundles")
+    _publish(laboratory, old, keep=True)
+    shutil.copyfile(kept, laboratory.subject.increment(old, new))
+    yield from rows
+
+
+def _kept_increment(laboratory: Laboratory, old: Release, new: Release) -> Path:
+    name = f"{new.name}-{new.fingerprint}-from-{old.version}-{old.fingerprint}.holdall"
+    return laboratory.cache / "bundles" / name
 
 
 def _publish(laboratory: Laboratory, release: Release, *, keep: bool) -> None:
@@ -66,7 +94,8 @@ def _build(laboratory: Laboratory, pair: Pair, old: Release, new: Release) -> It
     yield from _memory(pair, "increment, build", footprint, pair.build_megabytes)
 
 
-def _apply(laboratory: Laboratory, pair: Pair, old: Release, new: Release) -> Iterator[Row]:
+def apply(laboratory: Laboratory, pair: Pair, old: Release, new: Release) -> Iterator[Row]:
+    """Apply the increment over a store with the old release, and compare every file."""
     subject = laboratory.subject
 
     def fill(root: Path) -> None:
@@ -80,26 +109,46 @@ def _apply(laboratory: Laboratory, pair: Pair, old: Release, new: Release) -> It
     say(f"prepare a disk: {old.name}")
     image = laboratory.disks.image("increment", fill)
     made = subject.increment(old, new)
-    apply = Trial(
+    whole = Trial(
         image, lambda root: (subject.command(subject.store(root), "install", made),), check
     )
     start = Trial(image, lambda root: (subject.command(subject.store(root), "list"),))
     say(f"apply the increment: {pair.title}")
-    samples = laboratory.time({SUBJECT: apply, "start": start})
-    footprint = laboratory.footprints({SUBJECT: apply})[SUBJECT]
+    samples = laboratory.time({SUBJECT: whole, "start": start})
+    footprint = laboratory.footprints({SUBJECT: whole})[SUBJECT]
+    making = _making(laboratory, image, made)
     image.unlink()
+    yield from _speeds(pair, new.novelty(old) / MEGABYTE, samples, making)
+    yield from _memory(pair, "apply", footprint, _APPLY_MEMORY)
+
+
+def _speeds(
+    pair: Pair, novelty: float, samples: Mapping[str, Sequence[Sample]], making: Sequence[float]
+) -> Iterator[Row]:
     taken = [sample.wall for sample in samples[SUBJECT]]
     beyond = [wall - begun.wall for wall, begun in zip(taken, samples["start"], strict=True)]
-    novelty = new.novelty(old) / MEGABYTE
-    speeds = [novelty / wall for wall in taken]
-    yield _row(pair, "new contents", Unit.MEGABYTES, [novelty])
+    yield _row(pair, NEW, Unit.MEGABYTES, [novelty])
     yield _row(pair, "apply, time", Unit.SECONDS, taken)
     yield _row(pair, "apply, processor time", Unit.SECONDS, [one.cpu for one in samples[SUBJECT]])
     least = Target(_APPLY_SPEED, Of.VALUE, least=True)
-    yield _row(pair, "apply, speed", Unit.SPEED, speeds, least)
+    yield _row(pair, "apply, speed", Unit.SPEED, [novelty / wall for wall in taken], least)
     measure = "apply, speed, without process start"
     yield _row(pair, measure, Unit.SPEED, [novelty / wall for wall in beyond if wall > 0])
-    yield from _memory(pair, "apply", footprint, _APPLY_MEMORY)
+    if making:
+        yield _row(pair, MAKING, Unit.SPEED, [novelty / wall for wall in making])
+
+
+def _making(laboratory: Laboratory, image: Path, increment: Path) -> list[float]:
+    """Seconds of making the contents alone; none where holdall is one that cannot be asked."""
+    subject = laboratory.subject
+    if subject.making(image, increment) is None:
+        return []
+
+    def job(root: Path) -> Job:
+        command = subject.making(subject.store(root), increment)
+        return () if command is None else (command,)
+
+    return laboratory.time_by_job({SUBJECT: Trial(image, job)})[SUBJECT]
 
 
 def _memory(pair: Pair, verb: str, footprint: Footprint, limit: float | None) -> Iterator[Row]:

@@ -26,7 +26,12 @@ to no end within its limits has no figure, and why is said below the table.
 Applying is `holdall install INCREMENT` into a store that has the old version; every file of the
 installed tree is compared with the new source folder, bit by bit, after every run. *Speed* is
 bytes of new contents, each once, by time; without process start, the time of `holdall list` in the
-same round is taken off. The increment is made once, of two full bundles, on tmpfs."""
+same round is taken off. The goal is for the whole command, which also starts, reads the old tree,
+gives every file of the new one its place, changed or not, and waits for the disk. *Making of
+contents alone* is the part that grows with what is new: from when it is known what to make until
+every new content is made, checked by its digest, and written; taken from the progress that the same
+call reports, in a process of its own. The increment is made once, of two full bundles, on tmpfs; it
+may be kept and only applied anew, for which the last lines of this page give both dates."""
 
 
 def section(reports: Sequence[Report], kept: Kept) -> list[str]:

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks import machine, sizes
-from benchmarks.applying import increment
+from benchmarks import applying, machine, sizes
 from benchmarks.bounded import Limits
 from benchmarks.data import Release, releases_of
 from benchmarks.differs import DIFFERS, Bench, Differ, missing
@@ -16,7 +15,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.laboratory import Laboratory, furnish, say
 from benchmarks.page import Figures, kept
 from benchmarks.pairs import PAIRS, Pair
-from benchmarks.results import INCREMENT, Report, save
+from benchmarks.results import BUILT, INCREMENT, Report, moments, save
 from benchmarks.sizes import Size
 
 Choice = TypeVar("Choice")
@@ -54,7 +53,13 @@ def describe(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--keep-bundles",
         action="store_true",
-        help="take full bundles from the cache, or put them there, with the key that signed them",
+        help="take full bundles from the cache, or put them there, with the key that signed them; "
+        "put increments there, too",
+    )
+    command.add_argument(
+        "--only-applying",
+        action="store_true",
+        help="apply the increments that --keep-bundles kept; what is known of building them stays",
     )
 
 
@@ -77,7 +82,9 @@ def run(arguments: argparse.Namespace) -> Figures:
             _weigh(arguments, pair, differs, _bench(arguments, folder, releases), weighed)
             if not arguments.only_peers:
                 laboratory = _laboratory(arguments, folder, mount_point)
-                reports[pair.name] = _report(arguments, laboratory, pair, releases)
+                reports[pair.name] = _report(
+                    arguments, laboratory, pair, releases, reports.get(pair.name)
+                )
     chosen = [pair.name for pair in pairs]
     return Figures(
         tuple(reports[name] for name in chosen if name in reports),
@@ -129,12 +136,22 @@ def _report(
     laboratory: Laboratory,
     pair: Pair,
     releases: Sequence[Release],
+    known: Report | None,
 ) -> Report:
     begun = machine.moment()
     old, new = releases[0], releases[-1]
-    rows = tuple(increment(laboratory, pair, old, new, keep=arguments.keep_bundles))
+    before: dict[str, str] = {}
+    if arguments.only_applying:
+        if known is None:
+            raise BenchmarkError(f"{pair.title} was never measured; leave --only-applying out")
+        built = tuple(applying.fetch(laboratory, old, new, known.rows))
+        before = {BUILT: known.circumstances.get(BUILT) or moments(known)}
+    else:
+        keep = arguments.keep_bundles
+        built = tuple(applying.build(laboratory, pair, old, new, keep=keep))
+    rows = (*built, *applying.apply(laboratory, pair, old, new))
     times = {"begun": begun, "ended": machine.moment(), "runs": str(laboratory.runs)}
-    report = Report(INCREMENT, pair.name, machine.facts() | times, rows)
+    report = Report(INCREMENT, pair.name, machine.facts() | times | before, rows)
     if not pair.made_up:
         save(report, arguments.results)
     return report

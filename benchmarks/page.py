@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import increment_page, sizes
-from benchmarks.results import INCREMENT, Report, load
+from benchmarks.results import BUILT, INCREMENT, Report, load, moments
 from benchmarks.table import markdown
 
 PARTS = ("install", "update", "remove", "verify", "start-up", "build", "sharing")
@@ -91,8 +91,8 @@ def _facts(reports: Sequence[Report]) -> list[str]:
     for report in reports:
         for name, fact in report.circumstances.items():
             facts.setdefault(name, {})[fact] = None
-    moments = {"begun", "ended", "runs", "commit"}
-    return [f"- {name}: {' / '.join(told)}" for name, told in facts.items() if name not in moments]
+    times = {"begun", "ended", "runs", "commit", BUILT}
+    return [f"- {name}: {' / '.join(told)}" for name, told in facts.items() if name not in times]
 
 
 def _summary(reports: Sequence[Report]) -> list[str]:
@@ -104,9 +104,7 @@ def _summary(reports: Sequence[Report]) -> list[str]:
 def _moments(reports: Sequence[Report]) -> list[str]:
     lines = ["Measured (load: processes that wanted a processor, the harness's own included):", ""]
     for report in reports:
-        about = report.circumstances
-        lines.append(
-            f"- {report.part}, {report.dataset}: {about['begun']} to {about['ended']}, "
-            f"{about['runs']} runs, commit {about['commit']}"
-        )
+        built = report.circumstances.get(BUILT)
+        earlier = f"; made and weighed before: {built}" if built else ""
+        lines.append(f"- {report.part}, {report.dataset}: {moments(report)}{earlier}")
     return lines

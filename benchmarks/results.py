@@ -11,6 +11,7 @@ from benchmarks.measure import paired_ratio
 
 SUBJECT = "holdall"
 INCREMENT = "increment"
+BUILT = "built"  # when an increment was made that was kept, and is only applied anew
 COLUMNS = ("tar", "plain", SUBJECT, "ostree", "flatpak", "casync")
 
 
@@ -83,6 +84,13 @@ class Report:
     dataset: str
     circumstances: Mapping[str, str]
     rows: tuple[Row, ...]
+
+
+def moments(report: Report) -> str:
+    """When a report was measured, how often, and from which commit."""
+    about = report.circumstances
+    when = f"{about['begun']} to {about['ended']}"
+    return f"{when}, {about['runs']} runs, commit {about['commit']}"
 
 
 def row(

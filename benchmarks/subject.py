@@ -49,6 +49,17 @@ class Holdall:
         made, against = self.increment(old, new), ("--against", self.published(old))
         return self.command(self.key_store, "build", self.published(new), "-o", made, *against)
 
+    def making(self, store: Path, increment: Path) -> Command | None:
+        """Apply an increment in the same way, but print what making took; None for a strange one.
+
+        That is one started as told: which Python and which code it uses, is not known.
+        """
+        if self.line:
+            return None
+        program = Path(__file__).with_name("making.py")
+        command = Command.of(sys.executable, "-P", program, store, increment)
+        return command.within(self._environment)
+
     def plan(self, verb: Verb, release: Release, root: Path) -> Job:
         store = self.store(root)
         match verb:

@@ -1,18 +1,23 @@
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from benchmarks.applying import SIZE, compare, increment
+from benchmarks.applying import SIZE, apply, build, compare, fetch
+from benchmarks.contenders import Verb
 from benchmarks.data import DATASETS, Release
 from benchmarks.disk import Disks
 from benchmarks.errors import BenchmarkError
 from benchmarks.laboratory import Laboratory, furnish
+from benchmarks.measure import Runner
 from benchmarks.pairs import Pair
 from benchmarks.results import SUBJECT, Row
+from benchmarks.subject import Holdall
 
 _PAIR = Pair("sample", "made up", DATASETS["sample"], 100_000)
 
@@ -91,7 +96,7 @@ def release(folder: Path, version: str, **files: str) -> Release:
 def measure(laboratory: Laboratory, folder: Path, *, keep: bool = False) -> dict[str, Row]:
     old = release(folder / "sources", "1", a="x", b="y" * 500_000)
     new = release(folder / "sources", "2", a="x", b="z" * 500_000)
-    rows = increment(laboratory, _PAIR, old, new, keep=keep)
+    rows = (*build(laboratory, _PAIR, old, new, keep=keep), *apply(laboratory, _PAIR, old, new))
     return {row.measure: row for row in rows}
 
 
@@ -123,7 +128,32 @@ def test_full_bundles_may_be_kept_with_their_key(tmp_path: Path) -> None:
         object.__setattr__(made, "cache", tmp_path / "cache")
         measure(made, folder, keep=True)
     kept = sorted(path.name for path in (tmp_path / "cache" / "bundles").iterdir())
-    assert [name.partition("-")[0] for name in kept] == ["app", "app", "key"]
+    assert [name.partition("-")[0] for name in kept] == ["app", "app", "app", "key"]
+
+
+def test_a_kept_increment_is_applied_without_making_it_again(tmp_path: Path) -> None:
+    rows = measure(laboratory(tmp_path), tmp_path, keep=True)
+    again = tmp_path / "again"
+    again.mkdir()
+    made = laboratory(again)
+    object.__setattr__(made, "cache", tmp_path / "cache")
+    old = release(again / "sources", "1", a="x", b="y" * 500_000)
+    new = release(again / "sources", "2", a="x", b="z" * 500_000)
+    known = tuple(fetch(made, old, new, tuple(rows.values())))
+    applied = tuple(apply(made, _PAIR, old, new))
+    assert [row.measure for row in (*known, *applied)] == list(rows)
+    assert all(row is rows[row.measure] for row in known)
+
+
+def test_an_increment_other_than_the_one_measured_is_not_taken(tmp_path: Path) -> None:
+    made = laboratory(tmp_path)
+    rows = measure(made, tmp_path, keep=True)
+    (kept,) = (tmp_path / "cache" / "bundles").glob("*-from-*")
+    kept.write_bytes(b"another")
+    old = release(tmp_path / "more", "1", a="x", b="y" * 500_000)
+    new = release(tmp_path / "more", "2", a="x", b="z" * 500_000)
+    with pytest.raises(BenchmarkError, match="is not kept; measure once with --keep-bundles"):
+        tuple(fetch(made, old, new, tuple(rows.values())))
 
 
 @pytest.mark.parametrize("change", ["mode", "link", "bytes", "kind", "name"])
@@ -156,3 +186,21 @@ def test_new_contents_count_once(tmp_path: Path) -> None:
     old = release(tmp_path, "1", a="same")
     new = release(tmp_path, "2", a="same", b="new", c="new", d="newer")
     assert new.novelty(old) == 8
+
+
+def test_making_alone_is_timed_by_the_call_the_command_makes(tmp_path: Path) -> None:
+    subject = Holdall(tmp_path / "shop")
+    runner = Runner(tmp_path / "log", dict(os.environ, HOME=str(tmp_path)))
+    text = Random(1).randbytes(200_000).hex()
+    old = release(tmp_path, "1", a=text, b="same")
+    new = release(tmp_path, "2", a=text + "more", b="same")
+    (tmp_path / "shop").mkdir()
+    for made in (old, new):
+        runner.run(subject.publish(made))
+    runner.run((subject.build_increment(old, new),))
+    root = tmp_path / "root"
+    for verb in (Verb.PREPARE, Verb.INSTALL):
+        runner.run(subject.plan(verb, old, root))
+    command = subject.making(subject.store(root), subject.increment(old, new))
+    assert command is not None
+    assert 0 < float(runner.output(command)) < 60
