@@ -31,7 +31,9 @@ class Copies(NamedTuple):
         return np.cumsum(self.gaps + self.lengths) - self.lengths
 
 
-def decode_addition(data: bytes | memoryview, size: int, prefix: bytes | memoryview) -> memoryview:
+def decode_addition(
+    data: bytes | memoryview, size: int, prefix: bytes | memoryview
+) -> bytes | memoryview:
     """The `size` bytes of an add stream over a prefix; raises CorruptError."""
     facts, streams = _split(data)
     count, added = facts[0], facts[1]

@@ -21,6 +21,7 @@ from holdall.delivery.delta.decode import Bases, Decoder, Wanted
 from holdall.delivery.delta.increment import Increment, Skeleton, is_known
 from holdall.delivery.delta.tokens import fill
 from holdall.delivery.delta.wire import Slice, Unit
+from holdall.delivery.delta.workplace import read, write_at, write_whole
 from holdall.errors import CorruptError
 from holdall.model.digest import BLOCK, SIZE, digest_of, digest_of_leaves, leaf_hashes
 from holdall.model.tree import Tree
@@ -29,7 +30,6 @@ from holdall.system.files import write_all
 
 FAILED = 2**64 - 1
 _STORED_COST = 8  # decoding a stored byte costs as much as making so many of a prefix
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Made(NamedTuple):
@@ -214,7 +214,7 @@ class _Bench:
         if ready:
             yield ready
 
-    def _lacking(self, number: int) -> set[int]:
+    def _lacking(self, number: int) -> frozenset[int]:
         """The contents a unit quotes that are still to be made."""
         return (self._new & set(self._index.units[number].fills)) - self._digests.keys()
 
@@ -279,12 +279,12 @@ class _Bench:
                 told.append(b"")
             elif self._is_whole(output):
                 told.append(digest_of(piece))
-                _write_whole(self._named(told[-1]), piece)
+                write_whole(self._named(told[-1]), piece)
             else:
                 told.append(leaf_hashes(piece))
-                _write_at(self._sliced(output.content), piece, output.offset)
+                write_at(self._sliced(output.content), piece, output.offset)
         path = self._record(number)
-        _write_whole(f"{path}.new", msgspec.msgpack.encode(_Record(told)))
+        write_whole(f"{path}.new", msgspec.msgpack.encode(_Record(told)))
         os.rename(f"{path}.new", path)
 
     def _is_done(self, number: int) -> bool:
@@ -306,11 +306,11 @@ class _Bench:
 
     def _is_there(self, output: Slice, told: bytes) -> bool:
         if self._is_whole(output):
-            data = _read(self._named(told), 0, output.length + 1)
+            data = read(self._named(told), 0, output.length + 1)
             return data is not None and digest_of(data) == told
         is_last = output.offset + output.length == self._sizes[output.content]
         for path in (self._sliced(output.content), self._joined(output.content)):
-            data = _read(path, output.offset, output.length + is_last)
+            data = read(path, output.offset, output.length + is_last)
             if data is not None and len(data) == output.length and leaf_hashes(data) == told:
                 return True
         return False
@@ -391,31 +391,3 @@ def _offsets(units: tuple[Unit, ...], first: int) -> list[int]:
     for unit in units:
         offsets.append(offsets[-1] + unit.stored)
     return offsets
-
-
-def _write_whole(path: str, data: bytes | memoryview) -> None:
-    fd = os.open(path, _CREATE | os.O_TRUNC, 0o644)
-    try:
-        write_all(fd, data)
-    finally:
-        os.close(fd)
-
-
-def _write_at(path: str, data: bytes | memoryview, offset: int) -> None:
-    fd = os.open(path, _CREATE, 0o644)
-    try:
-        os.lseek(fd, offset, os.SEEK_SET)
-        write_all(fd, data)
-    finally:
-        os.close(fd)
-
-
-def _read(path: str, offset: int, length: int) -> bytes | None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return os.pread(fd, length, offset)
-    finally:
-        os.close(fd)

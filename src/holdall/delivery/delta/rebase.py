@@ -131,9 +131,7 @@ class Image:
         """The fields of a window that lie wholly in [begin, end)."""
         if self.elf.machine == X86_64 and not self.elf.is_fixed:
             bounds = self.elf.bounds
-            return x86_64.find_within(
-                self.data, window.begin, end, window.shift, bounds, low=begin
-            )
+            return x86_64.find_within(self.data, window.begin, end, window.shift, bounds, low=begin)
         if self._last is None or self._last[0] != window:
             self._last = window, self.references(window)
         found = self._last[1]
