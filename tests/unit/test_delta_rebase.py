@@ -23,7 +23,7 @@ from deltas import (
     sample_image,
     shifts,
 )
-from holdall.delivery.delta import rebase
+from holdall.delivery.delta import rebase, x86_64
 from holdall.delivery.delta.elf import (
     AARCH64,
     DYNSYM,
@@ -35,7 +35,8 @@ from holdall.delivery.delta.elf import (
     read_elf,
 )
 from holdall.delivery.delta.rebase import read_image
-from holdall.delivery.delta.shifts import ShiftMap
+from holdall.delivery.delta.references import Bounds
+from holdall.delivery.delta.shifts import Lookup, ShiftMap
 
 NOP = b"\x90"
 SHIFT = 0x1000  # of every section here: address less file offset
@@ -387,3 +388,36 @@ def test_images_for_other_machines_are_not_moved() -> None:
 def test_what_is_no_image_is_none() -> None:
     for data in (b"", b"#!/bin/sh\n", b"\x7fELF", elf(Part(".data", bytes(9)))):
         assert read_image(array(data)) is None
+
+
+# ---------------------------------------------------------------- the same, but not of everything
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 5, 5000, 20_000])
+def test_a_map_that_is_asked_often_gives_the_same_answers(pieces: int) -> None:
+    chance = np.random.default_rng(pieces)
+    # most close together, some far apart, some at the same place
+    starts = np.sort(chance.integers(2**20, 2**20 + 8 * pieces + 1, pieces))
+    starts[-pieces // 10 :] *= 2**10
+    moved = ShiftMap(np.sort(starts), chance.integers(-(2**20), 2**20, pieces))
+    near = chance.integers(0, 2**20 + 10 * pieces, 3000)
+    asked = np.concatenate([near, near * 2**9, starts, starts - 1, [0, 2**47]])
+    lookup = Lookup(moved)
+    assert np.array_equal(lookup(asked), moved(asked))
+    asked = np.sort(asked)
+    assert np.array_equal(lookup.ascending(asked), moved(asked))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.8])
+def test_fields_are_found_from_anywhere_as_they_are_from_the_beginning(share: float) -> None:
+    chance = np.random.default_rng(1)
+    data = chance.integers(0, 256, 2000, np.uint8)
+    # opcodes so close together that fields overlap over long runs
+    data[chance.random(len(data)) < share] = 0xE8
+    bounds = Bounds(-(2**40), 2**40, -(2**40), 2**40)
+    every = x86_64.find(data, 100, len(data), 0, bounds)
+    for low in range(100, len(data), 7):
+        found = x86_64.find_within(data, 100, len(data), 0, bounds, low=low)
+        kept = every.positions >= low
+        assert np.array_equal(found.positions, every.positions[kept])
+        assert np.array_equal(found.targets, every.targets[kept])

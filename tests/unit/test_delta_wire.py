@@ -18,7 +18,16 @@ from holdall.delivery.delta.columns import (
     zigzag,
 )
 from holdall.delivery.delta.shifts import ShiftMap, pack_maps, unpack_maps
-from holdall.delivery.delta.tokens import BASE64, HEX, QUOTED, blank, fill, read_quoted, token_of
+from holdall.delivery.delta.tokens import (
+    BASE64,
+    HEX,
+    QUOTED,
+    blank,
+    fill,
+    quoted_in,
+    read_quoted,
+    token_of,
+)
 from holdall.delivery.delta.wire import Index, Part, Recipe, Slice, Transform, Unit
 from holdall.errors import CorruptError
 
@@ -205,3 +214,10 @@ def indexes(draw: st.DrawFn) -> Index:
 @given(indexes())
 def test_an_index_comes_back(index: Index) -> None:
     assert wire.parse(wire.encode(index)) == index
+
+
+@given(st.lists(st.sampled_from([b"a", b"f" * 42, b"0" * 43, b"G", b"3" * 64, b"=", b" "])))
+def test_quoted_digests_are_found_where_the_pattern_finds_them(pieces: list[bytes]) -> None:
+    text = b"".join(pieces)
+    expected = [found.span() for found in QUOTED.finditer(text)]
+    assert [found.span() for found in quoted_in(text)] == expected

@@ -19,6 +19,7 @@ from holdall.model.digest import Hasher, digest_of
 
 _PIECE = 2**20
 _SMALL = 2**18
+_STEP = 2**22  # bytes of a part that are made at once
 
 
 class Wanted(NamedTuple):
@@ -171,8 +172,11 @@ class Decoder:
             data = self._bases.data(digest)
             if data is None:
                 raise _LostError
-            yield self.transformed(part, digest, data, offset, length)
-            self._bases.let_go()
+            step = max(length, 1) if part.transform == Transform.TOKENS else _STEP
+            for at in range(offset, offset + length, step):
+                piece = min(step, offset + length - at)
+                yield self.transformed(part, digest, data, at, piece)
+                self._bases.let_go()
 
     def transformed(
         self, part: Part, digest: bytes, data: Bytes, offset: int, length: int

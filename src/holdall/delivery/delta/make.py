@@ -3,7 +3,8 @@
 A unit's stored bytes are checked before they are decoded, a base before it is used; what comes out
 is named by its digest, and whoever asked checks the tree those digests complete. Each finished unit
 leaves a record, so that a run that was ended goes on where it stopped. Memory for each worker: the
-prefix and the result of a unit twice, and the address tables of one old image.
+result of a unit twice, its prefix once (of an add stream twice), and the address tables of one old
+image.
 """
 
 import os

@@ -49,11 +49,12 @@ class Lookup:
         self._low = int(moved.starts[0]) if len(moved.starts) else 0
         span = int(moved.starts[-1]) - self._low if len(moved.starts) else 0
         self._scale = max(_FINEST, span.bit_length() - _TABLE)
-        self._table = np.empty(0, np.int32)
-        if len(moved.starts) > _MANY:
-            # first a stretch for all that comes before
-            edges = np.arange(-1, (span >> self._scale) + 2) << self._scale
-            self._table = np.searchsorted(self._starts, edges + self._low).astype(np.int32)
+        # first a stretch for all that comes before
+        length = (span >> self._scale) + 3 if len(moved.starts) > _MANY else 0
+        self._table = np.empty(length, np.int32)
+        for at in range(0, length, _MANY):
+            edges = np.arange(at - 1, min(at + _MANY, length) - 1) << self._scale
+            self._table[at : at + _MANY] = np.searchsorted(self._starts, edges + self._low)
 
     def __call__(self, addresses: Numbers) -> Numbers:
         """Where addresses lie in the new image."""
