@@ -12,6 +12,7 @@ from holdall.journeys.build import build
 from holdall.journeys.host import Event, root_host
 from holdall.journeys.incremental import build_increment, plan_increment
 from holdall.journeys.install import install
+from hostility import call
 
 
 def program(version: int, seed: int = 1) -> bytes:
@@ -158,3 +159,65 @@ def test_a_release_with_nothing_new_makes_an_increment(tmp_path: Path) -> None:
     host = root_host(str(tmp_path / "store"))
     install(str(old), host)
     assert install(str(made), host).version == "2.0"
+
+
+# ------------------------------------------------------------------------------ on the command line
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("which", ["source", "base", "another name", "a link"])
+def test_what_is_read_is_not_written_over(
+    versions: dict[int, Path], tmp_path: Path, which: str, *, dry_run: bool
+) -> None:
+    out = {"source": versions[2], "base": versions[1]}.get(which, tmp_path / "other")
+    if which == "another name":
+        out.hardlink_to(versions[1])
+    elif which == "a link":
+        out.symlink_to(versions[2])
+    before = [versions[number].read_bytes() for number in (1, 2)]
+    words = ("--dry-run",) if dry_run else ()
+    status, _, complaints = call(
+        "build", "--unsigned", versions[2], "-o", out, "--against", versions[1], *words
+    )
+    assert (status, "is read for this build" in complaints) == (2, True)
+    assert [versions[number].read_bytes() for number in (1, 2)] == before
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--serial=3",
+        "--level=19",
+        "--frame-size=64K",
+        "--created=2026-01-31T12:00:00Z",
+        "--expires=2036-01-31T12:00:00Z",
+    ],
+)
+def test_what_a_bundle_says_is_not_said_anew(
+    versions: dict[int, Path], tmp_path: Path, option: str
+) -> None:
+    out = tmp_path / "inc"
+    words = ("-o", out, "--against", versions[1], option)
+    status, _, complaints = call("build", "--unsigned", versions[2], *words)
+    assert (status, out.exists()) == (2, False)
+    assert f"{option.partition('=')[0]} cannot be said" in complaints
+    assert call("build", "--dry-run", f"{versions[2]}.d", *words)[0] == 0
+
+
+def test_a_place_that_cannot_be_written_is_named_as_it_was_given(
+    versions: dict[int, Path], tmp_path: Path
+) -> None:
+    for source, words in ((versions[2], ("--against", versions[1])), (f"{versions[2]}.d", ())):
+        status, _, complaints = call("build", "--unsigned", source, "-o", tmp_path, *words)
+        assert (status, f"{tmp_path} is a folder" in complaints) == (2, True)
+        nowhere = tmp_path / "nowhere/x"
+        status, _, complaints = call("build", "--unsigned", source, "-o", nowhere, *words)
+        assert (status, f"{nowhere} cannot be written" in complaints) == (2, True)
+        assert ".tmp" not in complaints
+
+
+def test_a_bundle_without_an_older_one_gets_a_hint(
+    versions: dict[int, Path], tmp_path: Path
+) -> None:
+    status, _, complaints = call("build", "--unsigned", versions[2], "-o", tmp_path / "x")
+    assert (status, "--against OLD" in complaints) == (2, True)

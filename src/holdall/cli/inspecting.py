@@ -36,7 +36,7 @@ def _inspect(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
 def _full_lines(facts: dict[str, Any]) -> Iterator[str]:
     yield f"{facts['files']} files, {size_of(facts['size'])}"
-    yield f"{size_of(facts['bundle'])} in {facts['frames']} frames"
+    yield f"{size_of(facts['bundle'])} in {_count(facts['frames'], 'frame')}"
 
 
 def _increment_lines(facts: dict[str, Any]) -> Iterator[str]:
@@ -45,13 +45,13 @@ def _increment_lines(facts: dict[str, Any]) -> Iterator[str]:
     if facts["full"]:
         share = 100 * (1 - facts["bundle"] / facts["full"])
         saved = f", {share:.1f} % less than the full bundle's {size_of(facts['full'])}"
-    yield f"{size_of(facts['bundle'])} in {facts['units']} units{saved}"
+    yield f"{size_of(facts['bundle'])} in {_count(facts['units'], 'unit')}{saved}"
     for base in facts["from"]:
         version = f"version {base['version']}" if base["version"] else "an unknown version"
         state = ", installed" if base["installed"] else ""
         yield (
             f"made from {version} (release {base['release'][:16]}…{state}): reads "
-            f"{size_of(base['read'])} in {base['units']} units"
+            f"{size_of(base['read'])} in {_count(base['units'], 'unit')}"
         )
 
 
@@ -61,14 +61,21 @@ def _file_lines(facts: dict[str, Any]) -> Iterator[str]:
         if not base["files"]:
             continue
         dearest = sorted(base["files"], key=lambda file: (-file["stored"], file["path"]))
-        yield f"Made anew from {base['version'] or 'release ' + base['release'][:16]}:"
+        yield (
+            f"Made anew from {base['version'] or 'release ' + base['release'][:16]}, "
+            "each file for about:"
+        )
         for file in dearest[:_SHOWN]:
             how = ", ".join(file["transforms"])
             yield f"  {file['stored']:>10}  of {file['size']:>12}  {file['path']} ({how})"
         if rest := dearest[_SHOWN:]:
             stored = sum(file["stored"] for file in rest)
-            yield f"  {stored:>10}  for {len(rest)} more files; --json lists them"
+            yield f"  {stored:>10}  for {_count(len(rest), 'more file')}; see --json"
         return
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _permissions(permissions: dict[str, object]) -> str:

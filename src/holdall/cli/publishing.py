@@ -67,12 +67,15 @@ def _init_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    from holdall.journeys.build import BuildOptions, build, plan
+    from holdall.journeys.build import DEFAULT, BuildOptions, build, check_output, plan
     from holdall.journeys.keys import signing_key
 
+    _check_options(arguments)
+    if arguments.output:
+        check_output(arguments.output, (arguments.directory, *(arguments.against or ())))
     options = BuildOptions(
         frame_size=arguments.frame_size,
-        level=arguments.level,
+        level=DEFAULT.level if arguments.level is None else arguments.level,
         serial=arguments.serial,
         created=arguments.created or "",
         expires=arguments.expires or "",
@@ -114,6 +117,21 @@ def _build(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     size = f"{size_of(built.bundle)} for {size_of(built.release.size)} of files"
     out.result(value, [f"Built {output}: {manifest.ref} {manifest.version}, {size}."])
     return 0
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for what is the bundle's to say, where a bundle is the source."""
+    if not arguments.against or os.path.isdir(arguments.directory):
+        return
+    names = ("frame_size", "level", "serial", "created", "expires")
+    given = [
+        f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name) is not None
+    ]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)} cannot be said of an increment to {arguments.directory}, which "
+            "is packed and signed already; leave that out."
+        )
 
 
 def _plan_increment(arguments: argparse.Namespace, options: "BuildOptions", out: Output) -> int:
@@ -177,6 +195,8 @@ def _build_increment(
         f" ({base.stored / base.full:.1%})."
         for base in built.bases
     ]
+    if dear:
+        lines.insert(0, f"{'about':>10}  {'of':>10}  (of each file: its share of the units)")
     lines.append(
         f"Built {built.path}: an increment to {manifest.ref} {manifest.version},"
         f" {size_of(built.bundle)}."
@@ -220,9 +240,7 @@ def _build_arguments(parser: argparse.ArgumentParser) -> None:
         type=_size,
         help="cut into frames of at most this many bytes, such as 256K: small for random access",
     )
-    parser.add_argument(
-        "--level", metavar="N", type=_level, default=19, help="zstd level, 1 to 22 (19)"
-    )
+    parser.add_argument("--level", metavar="N", type=_level, help="zstd level, 1 to 22 (19)")
     parser.add_argument(
         "--serial",
         metavar="N",

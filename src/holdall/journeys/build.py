@@ -80,6 +80,7 @@ def build(
     Raises UsageError for what an app may not be; then, or killed, it leaves no file at `out` but
     the one that was there.
     """
+    check_output(out, (f"{folder}/holdall.toml",))
     with plain_errors(f"{folder} cannot be built"):
         manifest, scanned = read_folder(folder, options, report)
         return _write(
@@ -97,8 +98,26 @@ def plan(folder: str, options: BuildOptions = DEFAULT) -> BuildPlan:
         )
 
 
+def check_output(out: str, inputs: Iterable[str]) -> None:
+    """Raise UsageError where `out` can be no new file, or is one of the `inputs`."""
+    if os.path.isdir(out):
+        raise UsageError(f"{out} is a folder; -o takes the name of the file to write.")
+    folder = os.path.dirname(os.path.abspath(out))
+    if not os.path.isdir(folder):
+        raise UsageError(f"{out} cannot be written, there is no folder {folder}; make it first.")
+    for path in inputs:
+        same = os.path.exists(out) and os.path.exists(path) and os.path.samefile(out, path)
+        if same or os.path.realpath(out) == os.path.realpath(path):
+            raise UsageError(f"{out} is read for this build; name another file to write: -o FILE.")
+
+
 def read_source(folder: str) -> Manifest:
     """The manifest of a source folder; raises NotFoundError or UsageError."""
+    if os.path.isfile(folder):
+        raise UsageError(
+            f"{folder} is a file, and a bundle is built from a folder; for an increment to a "
+            "bundle, say from which older one: --against OLD."
+        )
     try:
         with open(f"{folder}/holdall.toml", encoding="utf-8") as file:
             manifest = manifests.parse_toml(file.read())

@@ -21,6 +21,7 @@ from holdall.journeys.build import (
     DEFAULT,
     BuildOptions,
     Package,
+    check_output,
     counting,
     package,
     put,
@@ -112,6 +113,7 @@ def build_increment(
     Raises UsageError for what does not go together, NoGainError when an increment would be hardly
     smaller than the full bundle; then, or killed, it leaves no file at `out` but the one there was.
     """
+    check_output(out, (source, *against))
     with plain_errors(f"{source} cannot be built"), ExitStack() as stack:
         work = stack.enter_context(
             tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(out)))
