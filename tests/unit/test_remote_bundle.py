@@ -307,7 +307,9 @@ def test_a_frame_that_is_wrong_twice_is_named(server: Server, sample: Sample, fo
 
 
 @pytest.mark.parametrize(
-    "fault", [servers.no_ranges, servers.chunked, servers.breaking(100_000)], ids=str
+    "fault",
+    [servers.no_ranges, servers.chunked, servers.breaking(100_000)],
+    ids=["no ranges", "chunked", "breaking"],
 )
 def test_any_server_will_do(server: Server, sample: Sample, folder: Path, fault: Fault) -> None:
     server.fault(fault)
