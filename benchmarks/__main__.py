@@ -1,6 +1,7 @@
 """``python -m benchmarks main-job`` or ``increments``: measure holdall beside its peers.
 
 Both print a table, and keep their figures; ``table`` prints all that are kept, and writes the page.
+``repositories`` measures what is served, and has a page of its own.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import building, deployment, increments, machine, page, sharing
+from benchmarks import building, deployment, increments, machine, page, repositories, sharing
 from benchmarks.data import DATASETS, Dataset, releases_of
 from benchmarks.disk import own_mounts, workplace
 from benchmarks.errors import BenchmarkError
@@ -43,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BenchmarkError as error:
         say(f"benchmarks: {error}")
         return 1
-    print(page.tables(figures))
+    if figures.reports or figures.sizes:
+        print(page.tables(figures))
     if arguments.write is not None:
         shown = figures if arguments.quick else page.kept(arguments.results)
         arguments.write.write_text(page.render(shown))
@@ -74,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         )
     _describe(job)
     increments.describe(increment)
+    served = commands.add_parser("repositories", help="measure repositories, served by nginx")
+    repositories.describe(served, _default_cache())
     return parser
 
 
@@ -160,6 +164,7 @@ def _report(laboratory: Laboratory, part: str, dataset: str, rows: Iterator[Row]
 _COMMANDS: dict[str, Callable[[argparse.Namespace], page.Figures]] = {
     "main-job": _run,
     "increments": increments.run,
+    "repositories": repositories.run,
     "table": lambda arguments: page.kept(arguments.results),
 }
 

@@ -21,6 +21,9 @@ class Unit(Enum):
     MEGABYTES = "MB"
     BYTES = "bytes"
     SPEED = "MB/s"
+    COUNT = ""
+    PERCENT = "%"
+    TIMES = "x"
 
 
 class Of(Enum):

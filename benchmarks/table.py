@@ -5,6 +5,16 @@ from collections.abc import Iterable, Sequence
 from benchmarks.results import COLUMNS, SUBJECT, Of, Report, Row, Target, Unit
 
 _HEADINGS = ("measure", "data", *COLUMNS, "ratio to", "target", "verdict")
+_PATTERNS = {
+    Unit.SECONDS: "{:.2f} s",
+    Unit.MILLISECONDS: "{:.1f} ms",
+    Unit.MEGABYTES: "{:,.1f} MB",
+    Unit.BYTES: "{:,.0f}",
+    Unit.COUNT: "{:,.0f}",
+    Unit.SPEED: "{:,.1f} MB/s",
+    Unit.PERCENT: "{:.2f} %",
+    Unit.TIMES: "{:.3f}x",
+}
 _TEXTS = (0, 1, len(_HEADINGS) - 3, len(_HEADINGS) - 2, len(_HEADINGS) - 1)
 
 
@@ -56,17 +66,7 @@ def _cell(row: Row, name: str) -> str:
 
 def number(value: float, unit: Unit) -> str:
     """Write a figure with its unit."""
-    match unit:
-        case Unit.SECONDS:
-            return f"{value:.2f} s"
-        case Unit.MILLISECONDS:
-            return f"{value:.1f} ms"
-        case Unit.MEGABYTES:
-            return f"{value:,.1f} MB"
-        case Unit.BYTES:
-            return f"{value:,.0f}"
-        case Unit.SPEED:
-            return f"{value:,.1f} MB/s"
+    return _PATTERNS[unit].format(value)
 
 
 def limit(target: Target | None, unit: Unit) -> str:
@@ -76,7 +76,7 @@ def limit(target: Target | None, unit: Unit) -> str:
     sign = "≥" if target.least else "≤"
     if target.of is Of.RATIO:
         return f"{sign} {target.limit:g}x"
-    if unit is Unit.BYTES:
+    if unit in {Unit.BYTES, Unit.COUNT}:
         return f"{sign} {target.limit:,.0f}"
     return f"{sign} {target.limit:g} {unit.value}"
 
