@@ -7,7 +7,7 @@ from benchmarks.results import SUBJECT, Report, Row, load, moments
 from benchmarks.table import aligned, limit, number, verdict
 
 _ORDER = ("growth", "wire", "crowd")
-_FACTS = ("system", "kernel", "processor", "memory", "file system", "python", "zstd")
+FACTS = ("system", "kernel", "processor", "memory", "file system", "python", "zstd")
 _GROWTH = """\
 Repositories of apps with five versions and four increments each. Ten apps are real, and installed
 by the client; of the others only the offers are. Every command is a process of its own, as a person
@@ -102,6 +102,6 @@ def _facts(reports: Sequence[Report]) -> list[str]:
     """What the machine was; where reports differ, every answer."""
     facts: dict[str, dict[str, None]] = {}
     for report in reports:
-        for name in _FACTS:
+        for name in FACTS:
             facts.setdefault(name, {})[report.circumstances[name]] = None
     return [f"- {name}: {' / '.join(told)}" for name, told in facts.items()]

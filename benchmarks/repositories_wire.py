@@ -91,7 +91,7 @@ def _without(
     weights["the frames that have them"] = shares["whole"]
     if packing:
         say("pack the new contents alone")
-        weights |= _packed(market, folder, bundles[0])
+        weights |= _packed(market, folder)
     for how, weight in weights.items():
         yield _row(f"new contents, {how}", Unit.BYTES, weight)
     for how, weight in weights.items():
@@ -100,11 +100,10 @@ def _without(
         yield _row(measure, Unit.TIMES, taken.wire / weight, target)
 
 
-def _packed(market: Market, folder: Path, old: Path) -> dict[str, float]:
+def _packed(market: Market, folder: Path) -> dict[str, float]:
     """The new contents, each once, packed by holdall, by tar and zstd, and each file by itself."""
-    store, before = folder / "by-ranges", folder / "before"
-    market.ask(before, "install", old, "--insecure-unsigned")
-    known = {_digest(path) for path in _files(market, before)}
+    store = folder / "by-ranges"
+    known = {_digest(path) for path in _files(market, folder / "by-increment")}
     source = folder / "fresh"
     (source / "files").mkdir(parents=True)
     manifest = 'id = "org.example.Fresh"\nbranch = "stable"\nversion = "1"\nkind = "app"\n'
@@ -119,13 +118,12 @@ def _packed(market: Market, folder: Path, old: Path) -> dict[str, float]:
             shutil.copy(path, copy)
     out = folder / "fresh.holdall"
     market.runner.run((market.command(market.subject.key_store, "build", source, "-o", out),))
-    opened_shares = json.loads(stock(market, "frames", out))
     archive = folder / "fresh.tar"
     subprocess.run(["tar", "-C", source, "-cf", archive, "files"], check=True)
     subprocess.run([*_ZSTD, "-T2", archive, "-o", f"{archive}.zst"], check=True)
     alone = _alone(folder, [path for path in source.rglob("files/**/*") if path.is_file()])
     return {
-        "packed alone by holdall, frames": opened_shares["all"],
+        "packed alone by holdall, frames": json.loads(stock(market, "frames", out))["all"],
         "packed alone by tar and zstd -19 --long=27": Path(f"{archive}.zst").stat().st_size,
         "each by itself, zstd -19": alone,
     }
