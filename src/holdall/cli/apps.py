@@ -54,7 +54,7 @@ def _sorted_out(items: Sequence[str]) -> tuple[list[str], tuple[RefPattern, ...]
     paths, patterns = [], []
     for item in items:
         try:
-            if item == "-" or "://" in item or os.path.lexists(item):
+            if item == "-" or "://" in item or item.endswith(".holdall") or os.path.lexists(item):
                 paths.append(item)
             else:
                 patterns.append(RefPattern.parse(item))

@@ -14,10 +14,12 @@ from holdall.delivery.bundle import (
     BundleSource,
     Opened,
     Preamble,
+    exactly,
     open_preamble,
     read_preamble,
 )
-from holdall.errors import CorruptError, DeniedError, NotFoundError, UsageError
+from holdall.delivery.layout import HEAD_SIZE, SECTION_HEADER, parse_head, section_body
+from holdall.errors import CorruptError, DeniedError, HoldallError, NotFoundError, UsageError
 from holdall.model.release import Release
 from holdall.system.files import plain_errors
 from holdall.trust.envelope import Signed, open_envelope
@@ -157,6 +159,31 @@ def arrived(path: str, stream: BinaryIO, preamble: Preamble) -> Arrival:
     signed = open_envelope(preamble.envelope)
     digest = sha256(signed.payload).hexdigest()
     return Arrival(path, stream, False, preamble, signed, digest)  # noqa: FBT003 - a field
+
+
+class Remains(NamedTuple):
+    """A damaged file that is an increment, or may be one; its release where that can be read."""
+
+    release: Release | None
+
+
+def remains_of(path: str) -> Remains | None:
+    """What is left of a bundle that `arriving` found damaged; None unless it may be an increment.
+
+    Of a stream nothing can be read again.
+    """
+    if path == STREAM:
+        return Remains(None)
+    known = False
+    try:
+        with _opened(path) as file:
+            head = parse_head(exactly(file, HEAD_SIZE))
+            known = head.is_increment
+            envelope = exactly(file, SECTION_HEADER + head.envelope) if known else b""
+            signed = open_envelope(section_body(1, head.envelope, envelope)) if known else None
+            return Remains(signed.release) if signed else None
+    except (HoldallError, OSError):
+        return Remains(None) if known else None
 
 
 @contextmanager

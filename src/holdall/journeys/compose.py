@@ -100,12 +100,11 @@ def _stage(leg: Leg, base: Tree, shelf: Shelf, folder: str, told: "_Told") -> _S
         made = _made(leg, shelf, folder, told)
         if not made.failed:
             return _completed(release, leg.skeleton.complete(made.digests))
-    except CutShortError:
-        raise
     except CorruptError as error:
         if not fulls:
             raise
-        told.warn(f"{error} The full bundle is used instead.")
+        reason = "The increment is cut short." if isinstance(error, CutShortError) else error
+        told.warn(f"{reason} The full bundle is used instead.")
     else:
         if not fulls:
             raise _unmakeable(release, leg.skeleton, made.failed)

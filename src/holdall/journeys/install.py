@@ -9,17 +9,17 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from holdall.errors import CorruptError
+from holdall.errors import CorruptError, NotFoundError
 from holdall.forms import tree as form
-from holdall.journeys.arrival import Arrival, all_arriving
+from holdall.journeys.arrival import Arrival
 from holdall.journeys.consent import check_consent
 from holdall.journeys.exporting import reader
 from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.installed import installed_tree
 from holdall.journeys.launching import launch_files_of, refusing
-from holdall.journeys.planning import Already, Direct, InstallPlan, Made, planned
+from holdall.journeys.planning import Already, Direct, InstallPlan, Made, another, planned
 from holdall.journeys.recovery import carry_out, change, recover
-from holdall.journeys.shipment import Shipment
+from holdall.journeys.shipment import Shipment, given_together
 from holdall.journeys.supply import Contents
 from holdall.journeys.trusting import NOTHING_DECIDED, Accepted, TrustChoice, accept
 from holdall.model.ref import Ref
@@ -48,16 +48,17 @@ def install(
 
     "-" is standard input. Several paths are full bundles and increments of one ref, in any order:
     the newest release among them is installed, and made of the others and of what is installed.
+    Where its full bundle is among them, that is used in place of what is damaged.
 
     With `only_update`, raises NotFoundError unless the ref is installed. Raises UntrustedError,
     CorruptError, BusyError, NoSpaceError; whatever it raises, the store is as it was.
     """
     paths = (path,) if isinstance(path, str) else tuple(path)
-    with all_arriving(paths) as arrivals:
-        shipment = Shipment(arrivals)
+    with given_together(paths, report) as shipment:
+        arrivals = shipment.arrivals
         if dry_run:
             shipment.admit(host, choice, report)
-            return planned(host, shipment, only_update=only_update).plan
+            return planned(host, shipment, report, only_update=only_update).plan
         with (
             plain_errors(f"{' and '.join(paths)} cannot be installed"),
             writing(host.layout, wait=host.wait) as writer,
@@ -94,7 +95,7 @@ def deploy(
     Raises as `install`.
     """
     accepted = shipment.admit(host, wish.choice, report)
-    delivery = planned(host, shipment, only_update=wish.only_update)
+    delivery = planned(host, shipment, report, only_update=wish.only_update)
     release, plan = shipment.target.release, delivery.plan
     _check_consent(host, release, plan.digest, wish)
     note = _note(release, plan, accepted, wish)
@@ -103,7 +104,7 @@ def deploy(
         writer.note(plan.ref, note)
         shipment.forget(host.layout)
     else:
-        _put(host, writer, delivery, note, report)
+        plan = _put_by_any_way(shipment, host, writer, delivery, note=note, report=report)
         accepted.keep(host.layout)
     _make_active(host, writer, plan, note, report)
     keep(host.layout)
@@ -160,6 +161,28 @@ def _note(release: Release, plan: InstallPlan, accepted: Accepted, wish: Wish) -
         version=plan.version,
         origin=wish.origin,
     )
+
+
+def _put_by_any_way(
+    shipment: Shipment,
+    host: Host,
+    writer: Writer,
+    delivery: Direct | Made,
+    *,
+    note: dict[str, Any],
+    report: Report,
+) -> InstallPlan:
+    """Give a new deployment its place as planned; where what is installed fails, by other ways."""
+    spent: set[bytes] = set()
+    while True:
+        try:
+            _put(host, writer, delivery, note, report)
+        except (CorruptError, NotFoundError) as error:
+            delivery = another(host, shipment, delivery, spent=spent, error=error, report=report)
+        else:
+            if spent:
+                shipment.forget(host.layout)
+            return delivery.plan
 
 
 def _put(

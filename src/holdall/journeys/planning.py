@@ -1,14 +1,14 @@
 """What installing will do, worked out before anything is changed; and how its contents arrive."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from holdall.delivery.bundle import BundleSource, Opened
-from holdall.errors import HoldallError, NotFoundError
+from holdall.errors import CorruptError, CutShortError, HoldallError, NotFoundError
 from holdall.forms import tree as form
 from holdall.journeys.arrival import Arrival, Fetching
-from holdall.journeys.host import Host, Report
+from holdall.journeys.host import Event, Host, Report
 from holdall.journeys.seeds import seed_of
 from holdall.journeys.shipment import Shipment
 from holdall.journeys.supply import Contents, Meter, Shelf, read_size, source_of
@@ -135,9 +135,18 @@ class Made(NamedTuple):
 Delivery = Already | Direct | Made
 
 
-def planned(host: Host, shipment: Shipment, *, only_update: bool) -> Delivery:
+def planned(
+    host: Host,
+    shipment: Shipment,
+    report: Report,
+    *,
+    only_update: bool,
+    spent: Collection[bytes] = (),
+) -> Delivery:
     """How the target of a shipment that was let in will be installed.
 
+    Over increments from places that are not `spent`; without increments, where one of them is
+    damaged and the full bundle is there.
     Raises CorruptError, and NotFoundError when it cannot be made of what is at hand, or (with
     `only_update`) when its ref is not installed.
     """
@@ -153,12 +162,8 @@ def planned(host: Host, shipment: Shipment, *, only_update: bool) -> Delivery:
             seed = seed_of(deployment) if arrival.is_increment else None
             tree = seed.tree if seed else Tree(()) if arrival.is_increment else arrival.open().tree
             return Already(_plan(arrival, before, len(tree.files))._replace(already=True))
-    if shipment.increments:
-        from holdall.journeys.way import find_way
-
-        shelf = Shelf(host, ref, shipment)
-        if (way := find_way(host, shipment, shelf)) is not None:
-            return _made(arrival, way, shelf, before)
+    if shipment.increments and (made := _over_increments(host, shipment, before, report, spent)):
+        return made
     opened = arrival.open()
     if arrival.remote and arrival.remote.bundle:
         layup = Shelf(host, ref, shipment).lay(opened.tree)
@@ -172,6 +177,61 @@ def planned(host: Host, shipment: Shipment, *, only_update: bool) -> Delivery:
         linked=layup.linked_size,
     )
     return Direct(plan, arrival, opened, layup)
+
+
+def another(
+    host: Host,
+    shipment: Shipment,
+    failed: Direct | Made,
+    *,
+    spent: set[bytes],
+    error: CorruptError | NotFoundError,
+    report: Report,
+) -> Direct | Made:
+    """How else it will be installed, after what was planned before met with `error`.
+
+    Where there is no other way, that is raised. Adds to `spent` where the last way began.
+    """
+    target = shipment.target
+    if not isinstance(failed, Made) or (isinstance(error, CutShortError) and target.is_increment):
+        raise error
+    spent.add(failed.way.place)
+    shipment.pass_by_streams()
+    try:
+        found = planned(host, shipment, report, only_update=False, spent=spent)
+    except (CorruptError, NotFoundError):
+        raise error from None
+    if isinstance(found, Already):
+        raise error
+    instead = "The full bundle is used instead."
+    if isinstance(found, Made):
+        instead = f"It is made from {found.way.version} instead."
+    report(Event(f"{_without_advice(error)} {instead}", loud=True))
+    return found
+
+
+def _without_advice(error: HoldallError) -> str:
+    """What went wrong, without what could be done about it."""
+    return f"{str(error).partition(';')[0].removesuffix('.')}."
+
+
+def _over_increments(
+    host: Host,
+    shipment: Shipment,
+    before: str | None,
+    report: Report,
+    spent: Collection[bytes],
+) -> Made | None:
+    """How increments will make it; None where the full bundle does better, or has to do."""
+    from holdall.journeys.way import find_way
+
+    shelf = Shelf(host, shipment.target.release.ref, shipment)
+    try:
+        way = find_way(host, shipment, shelf, spent)
+        return _made(shipment.target, way, shelf, before) if way else None
+    except CorruptError as error:
+        shipment.do_without_increments(error, report)
+        return None
 
 
 def _read_size(arrival: Arrival, opened: Opened, layup: form.Layup) -> int:

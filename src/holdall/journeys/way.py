@@ -1,6 +1,6 @@
 """Choosing the way to a release over increments, from what is installed or given."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,7 +9,7 @@ import msgspec
 from holdall.errors import CorruptError, NotFoundError
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.host import Host
-from holdall.journeys.route import Edge, Place, cheapest
+from holdall.journeys.route import Edge, Place, Route, cheapest
 from holdall.journeys.seeds import release_of
 from holdall.journeys.shipment import Shipment
 from holdall.journeys.supply import Shelf, read_size
@@ -19,6 +19,8 @@ from holdall.store.catalog import history
 
 if TYPE_CHECKING:
     from holdall.delivery.increment import Increment, Skeleton
+
+_CLOSE = 1.05  # a way that reads so much more is as good, if it begins at the active version
 
 
 class Leg(NamedTuple):
@@ -97,10 +99,12 @@ class Estimate(NamedTuple):
 
 
 class Way(NamedTuple):
-    """A tree to begin with, then increment after increment."""
+    """A tree to begin with, of a version at a place, then increment after increment."""
 
     start: Tree
     legs: tuple[Leg, ...]
+    version: str
+    place: Place
 
     def estimate(self, shelf: Shelf) -> Estimate:
         """What going it and laying its end down will take; exact unless files were spoiled."""
@@ -148,9 +152,12 @@ class _Start(NamedTuple):
     given: bool
 
 
-def find_way(host: Host, shipment: Shipment, shelf: Shelf) -> Way | None:
+def find_way(
+    host: Host, shipment: Shipment, shelf: Shelf, spent: Collection[Place] = ()
+) -> Way | None:
     """The way that reads least; None where that is the target's own full bundle.
 
+    No way from a place that is `spent`; from the active version, where others save next to nothing.
     For increments that were let in: opens them. Raises CorruptError, and NotFoundError when no way
     leads there.
     """
@@ -162,11 +169,13 @@ def find_way(host: Host, shipment: Shipment, shelf: Shelf) -> Way | None:
     )
     goal = shipment.target.release.tree_digest.raw
     edges = _edges(shipment, increments)
-    starts = _starts(shelf, {goal, *(edge.start for edge in edges)})
+    starts = _starts(shelf, {goal, *(edge.start for edge in edges)} - set(spent))
     costs = {place: start.cost for place, start in starts.items()}
     if not (shipment.target.is_increment or shipment.target.seekable):
         costs.setdefault(goal, shipment.target.preamble.head.content)
-    route = cheapest(costs, edges, goal)
+    route = _chosen(starts, costs, edges, goal)
+    if route is None and spent and not shipment.target.is_increment:
+        return None
     if route is None:
         raise NotFoundError(_lost(host, shipment, shelf))
     start = starts.get(route.start)
@@ -183,7 +192,23 @@ def find_way(host: Host, shipment: Shipment, shelf: Shelf) -> Way | None:
             skeleton = increment.skeleton(step.base, tree)
         legs.append(Leg(version, tree, arrival, increment, step.base, skeleton))
         version = arrival.release.manifest.version
-    return Way(start.tree, tuple(legs))
+    return Way(start.tree, tuple(legs), start.version, route.start)
+
+
+def _chosen(
+    starts: "Mapping[Place, _Start]", costs: Mapping[Place, int], edges: Sequence[Edge], goal: Place
+) -> Route | None:
+    """The cheapest way; one from the first version that is installed where that is about as good.
+
+    The active version comes first, and it is the one whose files are used, and seen to be whole.
+    """
+    route = cheapest(costs, edges, goal)
+    start = starts.get(route.start) if route else None
+    if route is None or start is None or start.given:
+        return route
+    first = next(place for place, it in starts.items() if not it.given)
+    other = cheapest({first: costs[first]}, edges, goal)
+    return other if other and other.cost <= _CLOSE * route.cost else route
 
 
 def _pretending(arrival: Arrival, increment: "Increment", tree: Tree) -> "Increment":
