@@ -54,6 +54,8 @@ def render(figures: Figures) -> str:
         "",
         "Made by `python -m benchmarks main-job --write docs/benchmarks.md`; do not edit.",
         "",
+        "What repositories cost is on [a page of its own](benchmarks-repositories.md).",
+        "",
         *_facts(figures.reports),
         "",
         _METHOD,

@@ -20,7 +20,8 @@ An update of a big app, with the bundles and the increment of the [benchmarks](b
 *Bodies* are those of all answers, metadata too; the plan, which `--dry-run` prints, is of content
 files alone. *On the wire* adds the requests and the heads. What the new contents weigh compressed
 is no single number, since a content is compressed together with its neighbours: the target is told
-for each way to weigh them."""
+for each way to weigh them. Without an increment, frames are fetched whole, with what an old version
+has of them, too: what is fetched is the frames that have new contents, and the heads."""
 _CROWD = """\
 All clients are started at once, each a process with a store of its own that has three apps of an
 older publication, and the publisher goes on publishing newer versions of all three until the last
