@@ -198,3 +198,49 @@ def test_nothing_is_done_where_a_file_is_missing(
     monkeypatch.chdir(tmp_path)
     refusal = user.refuses("update", versions.full("2.0"), name, code=GONE)
     assert "There is no bundle" in refusal.message
+
+
+# ------------------------------------------------------------------------------ what is said
+
+
+def test_a_step_that_is_missing_is_named(user: Victim, versions: Versions, tmp_path: Path) -> None:
+    last = make_bundle(tmp_path / "4", {"bin/editor": b"4"}, version="4.0")
+    step = make_increment(tmp_path / "3-4", [versions.full("3.0")], last)
+    user.accepts("install", versions.full("3.0"))
+    user.accepts("rollback", APP)
+    user.accepts("remove", APP, "--version", "3.0")
+    message = user.refuses("update", versions.first, step, code=GONE).message
+    assert "is made from 3.0 here" in message
+    assert "there is no increment from 2.0 to 3.0" in message
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_a_changed_base_is_called_so_and_what_helps_is_named(
+    user: Victim, versions: Versions, harm: str
+) -> None:
+    do, code = HARM[harm]
+    do(files(user, "1.0") / "large")
+    message = user.refuses("update", versions.first, code=code).message
+    assert "changed" in message
+    assert "`holdall verify`" in message
+
+
+def test_going_to_an_installed_version_says_so(user: Victim, versions: Versions) -> None:
+    user.accepts("update", versions.first)
+    user.accepts("rollback", APP)
+    words = ("--root", user.root, "update", versions.first)
+    assert "Would go from 1.0 to " in call(*words, "--dry-run")[1]
+    _, printed, _ = call(*words)
+    assert "Went from 1.0 to " in printed
+    assert " 2.0, which was installed already." in printed
+    assert "is installed already and active" in call(*words)[1]
+
+
+def test_what_was_cut_off_is_counted_when_it_is_dropped(
+    user: Victim, versions: Versions, holdall_cli: HoldallCli
+) -> None:
+    data = versions.first.read_bytes()[:-1].decode("utf-8", "surrogateescape")
+    holdall_cli("--root", user.root, "update", "-", typed=data, expect=CORRUPT)
+    assert "Would drop" in call("--root", user.root, "gc", "--dry-run")[1]
+    assert "made or fetched of 1 update that was cut off" in call("--root", user.root, "gc")[1]
+    assert "Nothing is left to free." in call("--root", user.root, "gc")[1]

@@ -238,7 +238,7 @@ def test_what_builds_on_a_base_that_is_not_there_is_said_to_have_failed(
     result = place.apply()
     assert paths(place, result.failed) == {"large", "RECORD"}
     assert set(result.failed.values()) == {
-        f"a file it builds on {'is missing' if what == 'missing' else 'was changed'}",
+        f"a file it builds on {'is missing or changed' if what == 'missing' else 'was changed'}",
         "a file it quotes could not be made",
     }
     path.rmdir() if what == "a folder" else path.unlink(missing_ok=True)

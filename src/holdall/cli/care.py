@@ -76,6 +76,10 @@ def _gc(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     )
     verb = "Would remove" if arguments.dry_run else "Removed"
     lines = [f"{verb} {ref} {version}." for ref, version in cleaned.removed]
+    if cleaned.unfinished:
+        verb = "Would drop" if arguments.dry_run else "Dropped"
+        thing = "update that was" if cleaned.unfinished == 1 else "updates that were"
+        lines.append(f"{verb} what was made or fetched of {cleaned.unfinished} {thing} cut off.")
     if cleaned.waiting:
         lines.append(
             f"{cleaned.waiting} removed versions still run; their space returns when they end."

@@ -42,6 +42,10 @@ def summary(outcomes: Sequence[Outcome]) -> list[str]:
 
 def _of_plan(plan: InstallPlan, *, dry_run: bool) -> Iterator[str]:
     name = f"{plan.ref} {plan.version}"
+    if plan.already and plan.before not in {None, plan.version}:
+        verb = "Would go" if dry_run else "Went"
+        yield f"{verb} from {plan.before} to {name}, which was installed already."
+        return
     if plan.already:
         yield f"{name} is installed already{'' if dry_run else ' and active'}."
         return

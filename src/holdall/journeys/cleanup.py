@@ -14,11 +14,13 @@ from holdall.system.process import leave_behind
 class Cleaned(NamedTuple):
     """The versions removed (ref and version).
 
-    `waiting` counts removed ones that something still runs from.
+    `waiting` counts removed ones that something still runs from, `unfinished` the increments and
+    downloads that interrupted commands had begun.
     """
 
     removed: tuple[tuple[str, str], ...]
     waiting: int
+    unfinished: int
 
 
 def collect(
@@ -31,11 +33,14 @@ def collect(
     if dry_run:
         old = _old(host, keep)
         return Cleaned(
-            tuple((str(item.ref), version_of(item)) for item in old), len(waiting(host.layout))
+            tuple((str(item.ref), version_of(item)) for item in old),
+            len(waiting(host.layout)),
+            partial.count(host.layout),
         )
     with writing(host.layout, wait=host.wait) as writer:
         recover(host, writer, report)
         clear_strays(host.layout)
+        unfinished = partial.count(host.layout)
         partial.clear(host.layout)
         old = _old(host, keep)
         removed = tuple((str(item.ref), version_of(item)) for item in old)
@@ -53,7 +58,7 @@ def collect(
         reserve.keep(host.layout)
     if left:
         leave_behind(lambda: sweep_to_the_end(host.layout))
-    return Cleaned(removed, left)
+    return Cleaned(removed, left, unfinished)
 
 
 def _old(host: Host, keep: int | None) -> list[Deployment]:

@@ -206,7 +206,9 @@ def _ready(stage: _Stage, shelf: Shelf, release: Release, meter: Meter) -> Conte
         raise CorruptError("The increment's tree does not have the size its release says.")
     layup = shelf.lay(tree)
     if paths := form.uncovered(layup.fresh, shelf.source):
-        raise NotFoundError(_plea(release, paths, "no installed version has them any more"))
+        raise NotFoundError(
+            _plea(release, paths, "the installed files they are taken from are missing or changed")
+        )
     data = stage.data or trees.encode(tree)
     return Contents(sized(data, compress(data, _LEVEL)), layup, shelf.source, meter)
 
@@ -215,7 +217,7 @@ def _unmakeable(
     release: Release, skeleton: "Skeleton", failed: Mapping[int, str]
 ) -> CorruptError | NotFoundError:
     (reason, _), *_ = Counter(failed.values()).most_common(1)
-    kind = CorruptError if any("changed" in text for text in failed.values()) else NotFoundError
+    kind = CorruptError if any("was changed" in text for text in failed.values()) else NotFoundError
     paths = sorted(path for content in failed for path in skeleton.paths(content))
     return kind(_plea(release, paths, reason))
 
@@ -224,10 +226,11 @@ def _plea(release: Release, paths: Sequence[str], reason: str) -> str:
     version = release.manifest.version
     count = f"{len(paths)} files" if len(paths) > 1 else "A file"
     named = ", ".join(ascii(path) for path in paths[:_NAMED])
+    care = "see `holdall verify` and `holdall repair`, or " if "changed" in reason else ""
     return (
         f"{count} of {release.manifest.id} {version} cannot be made ({named}"
-        f"{', …' if len(paths) > _NAMED else ''}): {reason}; give the full bundle of {version}, or "
-        "of the version before, together with the increment."
+        f"{', …' if len(paths) > _NAMED else ''}): {reason}; {care}give the full bundle of "
+        f"{version}, or of the version before, together with the increment."
     )
 
 

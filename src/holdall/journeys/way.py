@@ -256,17 +256,33 @@ def _lost(host: Host, shipment: Shipment, shelf: Shelf) -> str:
     """Why there is no way, and what would help."""
     target = shipment.target.release
     names = _names(host, shipment)
-    bases = dict.fromkeys(
-        names.get(base, f"release {base[:16]}…")
-        for said in shipment.statements
-        for base in said.statement.bases
-    )
+    reached, missing = _gap(shipment, shelf)
+    named = " or ".join(dict.fromkeys(names.get(it, f"release {it[:16]}…") for it in missing))
+    gap = ""
+    if reached:
+        gap = f"there is no increment from {names.get(reached[-1], reached[-1][:16])} to {named}; "
     have = ", ".join(item.version for item in shelf.installed) or "no version"
     what = f"{target.manifest.id} {target.manifest.version}"
     return (
-        f"{what} is made from {' or '.join(bases)} here, and {have} of it is installed; give the "
-        "full bundle of one of them too, or that of the new version."
+        f"{what} is made from {named} here, and {have} of it is installed; {gap}give the "
+        f"full bundle of {named} too, or that of the new version."
     )
+
+
+def _gap(shipment: Shipment, shelf: Shelf) -> tuple[list[str], list[str]]:
+    """The releases that are at hand or lead on from there, and those the target lacks to begin."""
+    said = [it.statement for it in shipment.statements]
+    reached = [item.digest for item in reversed(shelf.installed)]
+    reached += [full.arrival.digest for full in shelf.fulls]
+    wanted = [shipment.target.digest]
+    for _ in said:
+        for it in said:
+            if it.release not in reached and not set(it.bases).isdisjoint(reached):
+                reached.append(it.release)
+            if it.release in wanted:
+                wanted += [base for base in it.bases if base not in wanted]
+    made = {it.release for it in said}
+    return reached, [it for it in wanted if it not in made and it not in reached]
 
 
 def _names(host: Host, shipment: Shipment) -> dict[str, str]:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from holdall.model.ref import Ref
 from holdall.store.guard import check_folder
 from holdall.store.layout import Layout
-from holdall.system.files import remove_tree
+from holdall.system.files import each_child, remove_tree
 
 
 def folder_of(layout: Layout, ref: Ref, index: bytes) -> str:
@@ -56,6 +56,12 @@ def finish(layout: Layout, ref: Ref) -> None:
     remove_tree(f"{layout.partial}/{_name(ref)}")
     with suppress(OSError):
         os.rmdir(layout.partial)
+
+
+def count(layout: Layout) -> int:
+    """How many increments and downloads there are."""
+    apps = each_child(layout.partial)
+    return sum(len(each_child(f"{layout.partial}/{app}")) for app in apps)
 
 
 def clear(layout: Layout) -> None:

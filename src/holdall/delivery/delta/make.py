@@ -148,7 +148,7 @@ class _Bench:
             else:
                 self._undo(number)
                 if any(self._find(digest) is None for digest in self._wanted[number].bases):
-                    self.failed[number] = "a file it builds on is missing"
+                    self.failed[number] = "a file it builds on is missing or changed"
                 else:
                     left.append(number)
         return left
