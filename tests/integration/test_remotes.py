@@ -550,16 +550,33 @@ def test_what_is_offered_can_be_read_before(shop: Shop, newcomer: Victim) -> Non
     assert shop.content() == []
 
 
-def test_a_rolled_back_app_takes_the_newest_again_without_a_download(
-    shop: Shop, user: Victim
-) -> None:
+@pytest.fixture
+def returned(shop: Shop, user: Victim) -> Victim:
+    """The user, who has updated to 2.0 and gone back to 1.0."""
     shop.publish(shop.bundle("2.0"))
     done(user, "update")
     user.accepts("rollback", APP)
     shop.asked()
-    (row,) = done(user, "update")
+    return user
+
+
+def test_an_app_that_was_rolled_back_stays_until_there_is_something_newer(
+    shop: Shop, returned: Victim
+) -> None:
+    assert done(returned, "update") == []
+    assert done(returned, "list", "--updates") == []
+    assert versions(returned) == {APP: "1.0"}
+    shop.publish(shop.bundle("3.0"))
+    done(returned, "update")
+    assert versions(returned) == {APP: "3.0"}
+
+
+def test_a_rolled_back_app_that_is_named_takes_the_newest_again_without_a_download(
+    shop: Shop, returned: Victim
+) -> None:
+    (row,) = done(returned, "update", APP)
     assert (row["version"], row["downloaded"]) == ("2.0", 0)
-    assert versions(user) == {APP: "2.0"}
+    assert versions(returned) == {APP: "2.0"}
     assert shop.content() == []
 
 
@@ -597,8 +614,9 @@ def test_what_a_user_installs_is_consented_to(shop: Shop, user: Victim) -> None:
     assert versions(user) == {APP: "2.1"}
 
 
-def test_consent_is_to_what_is_deployed_not_to_what_is_offered(
-    shop: Shop, user: Victim, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("command", [("update", "--yes-permissions"), ("install", APP)])
+def test_what_may_do_more_than_its_offer_says_is_refused(
+    shop: Shop, user: Victim, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     from msgspec.structs import replace
 
@@ -613,7 +631,7 @@ def test_consent_is_to_what_is_deployed_not_to_what_is_offered(
     monkeypatch.setattr(repository_intake, "_offered", lying)
     greedy(shop)
     assert done(user, "list", "--updates")[0]["permissions"] == []
-    assert stays(user, "update", code=4).kind == "ConsentError"
+    assert stays(user, *command, code=4).kind == "CorruptError"
     assert versions(user) == {APP: "1.0"}
 
 

@@ -28,6 +28,8 @@ def list_updates(kind: str | None, host: Host, out: Output) -> int:
         **notes,
     }
     empty = "Everything that came from a remote is up to date."
+    if failures:
+        empty = "No newer versions were found where remotes could be asked."
     out.table(rows if out.json else shown, columns, empty=empty)
     return failures[0].exit_code if failures else 0
 

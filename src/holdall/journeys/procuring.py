@@ -254,6 +254,11 @@ def _check_offered(arrival: Arrival, chosen: Chosen) -> None:
             f"{chosen.remote} offers {chosen.ref} {offered.version}, and sends another release; "
             "nothing of it is used."
         )
+    if release.manifest.permissions != offered.permissions:
+        raise CorruptError(
+            f"{chosen.remote} says of {chosen.ref} {offered.version} that it may do other things "
+            "than its publisher signed; nothing of it is used."
+        )
 
 
 def _is_of_the_way(error: HoldallError) -> bool:

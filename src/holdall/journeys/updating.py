@@ -7,7 +7,7 @@ from typing import NamedTuple
 from holdall.errors import HoldallError, NotFoundError
 from holdall.journeys.choosing import Chosen, Market
 from holdall.journeys.consent import additional, allowed, in_words
-from holdall.journeys.host import Host, Report, silent
+from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.install import Wish
 from holdall.journeys.planning import Outcome, Quote
 from holdall.journeys.procuring import exact_download, means_to, obtain
@@ -56,7 +56,8 @@ def update_refs(
 ) -> list[Outcome]:
     """Update installed apps to the newest releases their remotes have: those named, or all.
 
-    Those that are up to date are left out. Raises NotFoundError for one named that is not
+    Those that are up to date are left out, and where nothing is named, those that somebody went
+    back from the newest of. Raises NotFoundError for one named that is not
     installed, and what keeps all from it.
     """
     named = [host.catalog.resolve(pattern) for pattern in request.patterns]
@@ -71,6 +72,8 @@ def update_refs(
             market = Market(host, connections, answers, report)
             chosen = [_newest(market, ref, known, request) for ref in dict.fromkeys(refs)]
             wanted = [item for item in chosen if not _is_current(host, item)]
+            if not named:
+                wanted = [item for item in wanted if not _is_left(host, item, report)]
             wanted = _with_runtimes(market, wanted, request)
         return _carry_out(wanted, host, Wish(choice, only_update=True), request, report)
 
@@ -198,6 +201,26 @@ def _is_current(host: Host, item: _Pending) -> bool:
     active = host.catalog.active(item.chosen.ref)
     release = release_of(active) if active else None
     return release is not None and release.order >= item.chosen.release.order
+
+
+def _is_left(host: Host, item: _Pending, report: Report) -> bool:
+    """Whether the user went back from what was chosen; says so."""
+    if item.chosen is None:
+        return False
+    release = item.chosen.release
+    installed = {deployment.digest for deployment in host.catalog.deployments(item.chosen.ref)}
+    if release.release not in installed:
+        return False
+    active = host.catalog.active(item.chosen.ref)
+    stays = f"stays at {active.version}" if active else "stays as it is"
+    report(
+        Event(
+            f"{item.ref} {stays}, since {release.version} was left for it; `holdall update "
+            f"{item.ref}` takes that again.",
+            loud=True,
+        )
+    )
+    return True
 
 
 def _with_runtimes(market: Market, wanted: list[_Pending], request: Request) -> list[_Pending]:
