@@ -1,6 +1,8 @@
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from benchmarks import repositories_page
 from benchmarks.repositories_crowd import crowd
 from benchmarks.repositories_growth import growth
@@ -32,6 +34,7 @@ def test_the_log_tells_bodies_and_heads_of_contents_and_of_metadata(
         assert server.traffic().requests == []
 
 
+@pytest.mark.slow
 def test_a_small_repository_is_measured_through_and_through(
     require: Require, tmp_path: Path
 ) -> None:
@@ -47,6 +50,7 @@ def test_a_small_repository_is_measured_through_and_through(
     assert all(one.met for one in rows if one.target and one.unit is not Unit.MILLISECONDS)
 
 
+@pytest.mark.slow
 def test_a_few_clients_end_at_published_states(require: Require, tmp_path: Path) -> None:
     require("nginx")
     rows = list(crowd(tmp_path / "market", 3))

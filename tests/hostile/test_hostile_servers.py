@@ -23,7 +23,10 @@ from repositories import Station, files_of
 from servers import Fault, Server
 
 # The server's threads are here when commands fork their workers, which take no lock of theirs.
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
+    pytest.mark.slow,
+]
 
 QUICK = Timing(connect=1, answer=0.15, window=0.2, tries=2, pause=0.001, longest_pause=0.1)
 SAME = random.Random(1).randbytes(600_000)
