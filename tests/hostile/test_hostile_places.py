@@ -13,6 +13,8 @@ from bundles import APP, FILES, Parts, make_bundle
 from hostility import Victim, call, differences, read_refusal
 from surroundings import HoldallCli, OrdinaryUser
 
+pytestmark = pytest.mark.slow
+
 READERS = ["install", "update", "inspect", "repair --from"]
 FOLDERS = ["staging", "partial", "trash", "journal", "deployments", "active", "state"]
 

@@ -16,6 +16,8 @@ from holdall.publish.repository.layout import Layout, holding
 from holdall.publish.repository.published import Published
 from repositories import Station, ended_at
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def station(tmp_path: Path) -> Station:

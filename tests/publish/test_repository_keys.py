@@ -20,6 +20,8 @@ from holdall.publish.repository.published import Published
 from holdall.trust.keys import SigningKey
 from repositories import Client, Station, ended_at
 
+pytestmark = pytest.mark.slow
+
 ROLES = ("root", "targets", "apps", "snapshot", "timestamp")
 
 
