@@ -22,10 +22,10 @@ from benchmarks.subject import Holdall
 _PAIR = Pair("sample", "made up", DATASETS["sample"], 100_000)
 
 # Bundles are tarballs, and an increment is the full bundle; {spoil} may change what is installed.
+pytestmark = pytest.mark.slow
+
 _HOLDALL = """\
 import pathlib, shutil, sys, tarfile
-
-pytestmark = pytest.mark.slow
 _, _, root, verb, *rest = sys.argv
 store = pathlib.Path(root)
 files = store / "files"
