@@ -21,9 +21,9 @@ from benchmarks.subject import Holdall
 
 _PAIR = Pair("sample", "made up", DATASETS["sample"], 100_000)
 
-# Bundles are tarballs, and an increment is the full bundle; {spoil} may change what is installed.
 pytestmark = pytest.mark.slow
 
+# Bundles are tarballs, and an increment is the full bundle; {spoil} may change what is installed.
 _HOLDALL = """\
 import pathlib, shutil, sys, tarfile
 _, _, root, verb, *rest = sys.argv
