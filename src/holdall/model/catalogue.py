@@ -73,7 +73,7 @@ def parse(data: bytes) -> Catalogue:
     try:
         catalogue = msgspec.json.decode(data, type=Catalogue)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise CorruptError(f"The catalogue cannot be read: {error}.") from error
+        raise CorruptError(f"The catalogue cannot be read: {str(error).rstrip('.')}.") from error
     if catalogue.format != FORMAT:
         raise CorruptError(
             f"The catalogue has format {catalogue.format}; this holdall reads {FORMAT}."
@@ -91,7 +91,9 @@ def parse_entries(data: bytes) -> list[Entry]:
     try:
         return msgspec.json.decode(data, type=list[Entry])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise CorruptError(f"A segment of the catalogue cannot be read: {error}.") from error
+        raise CorruptError(
+            f"A segment of the catalogue cannot be read: {str(error).rstrip('.')}."
+        ) from error
 
 
 def merged(segments: Iterable[Iterable[Entry]]) -> dict[str, Entry]:

@@ -129,7 +129,9 @@ def parse(data: bytes, app_id: str) -> Offer:
         for ref in offer.refs:
             Ref.parse(str(ref))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UsageError) as error:
-        raise CorruptError(f"The offer of {app_id} cannot be read: {error}.") from error
+        raise CorruptError(
+            f"The offer of {app_id} cannot be read: {str(error).rstrip('.')}."
+        ) from error
     if offer.id != app_id:
         raise CorruptError(f"The offer of {app_id} is one of {offer.id}.")
     return offer
