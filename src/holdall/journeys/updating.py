@@ -56,16 +56,19 @@ def update_refs(
 ) -> list[Outcome]:
     """Update installed apps to the newest releases their remotes have: those named, or all.
 
-    Those that are up to date are left out, and where nothing is named, those that somebody went
-    back from the newest of. Raises NotFoundError for one named that is not
-    installed, and what keeps all from it.
+    Those that are up to date are left out; where nothing is named, also those that somebody went
+    back from the newest of, and those whose remote was removed. Raises NotFoundError for one named
+    that is not installed, and what keeps all from it.
     """
     named = [host.catalog.resolve(pattern) for pattern in request.patterns]
     refs = named or [ref for ref in host.catalog.refs() if _origin(host, ref)]
     origins = {_origin(host, ref) for ref in refs}
     known = {remote.name for remote in records.remotes(host.layout)}
-    if not refs or (not origins & known and not named):
-        return [_orphan(ref, _origin(host, ref)) for ref in refs]
+    if not named and not request.remote:
+        refs = [ref for ref in refs if _has_remote(host, ref, known, report)]
+        origins &= known
+    if not refs:
+        return []
     only = () if "" in origins or origins - known else tuple(sorted(origins))
     with connecting(host, _only(request) or only) as connections:
         with asking(host, connections, report, quiet=bool(only)) as answers:
@@ -163,6 +166,15 @@ def _only(request: Request) -> tuple[str, ...]:
 
 def _origin(host: Host, ref: Ref) -> str:
     return records.read_origin(host.layout, ref)
+
+
+def _has_remote(host: Host, ref: Ref, known: Collection[str], report: Report) -> bool:
+    """Whether an app's remote is still there; says so where it was removed."""
+    origin = _origin(host, ref)
+    if origin in known:
+        return True
+    report(Event(str(_orphan(ref, origin).error), loud=True))
+    return False
 
 
 def _orphan(ref: Ref, origin: str) -> Outcome:
