@@ -19,7 +19,7 @@ import ctypes, importlib, json, os, signal, sys, time
 from holdall.cli import main as program
 for row in program.COMMANDS:
     importlib.import_module(f"holdall.cli.{row.module}")
-import holdall.journeys.verify, holdall.desktop.presence, holdall.forms.tree_check
+import holdall.journeys.verify, holdall.desktop.presence, holdall.forms.checking
 import holdall.system.locks, holdall.store.trust_state
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
@@ -123,7 +123,7 @@ class Workbench:
         assert ended.status == status, (argv, ended)
         return ended
 
-    def left_running(self, limit: float = 10) -> list[str]:
+    def left_running(self, limit: float = 60) -> list[str]:
         """The processes that commands have left behind and that do not end within `limit`."""
         self._send({"settle": limit})
         answer: list[str] = json.loads(self._answer())

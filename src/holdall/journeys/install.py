@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from holdall.errors import CorruptError, NotFoundError
-from holdall.forms import tree as form
+from holdall.forms import laying
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.consent import check_consent
 from holdall.journeys.exporting import reader
@@ -246,7 +246,7 @@ def _warn_of_runtime(host: Host, release: Release, report: Report) -> None:
 
 
 def _lay_down(host: Host, arrival: Arrival, contents: Contents, staged: str) -> None:
-    form.lay_down(
+    laying.lay_down(
         contents.layup,
         contents.source,
         f"{staged}/files",

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from holdall.delivery.bundle import BundleSource
 from holdall.errors import CorruptError, NotFoundError
-from holdall.forms.tree_check import inspect, mend
+from holdall.forms.checking import inspect, mend
 from holdall.journeys.arrival import Arrival, arriving
 from holdall.journeys.host import Host, Report, silent
 from holdall.journeys.installed import installed_tree

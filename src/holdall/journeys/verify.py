@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from holdall.errors import CorruptError, HoldallError
-from holdall.forms.tree_check import inspect
+from holdall.forms.checking import inspect
 from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.installed import installed_tree
 from holdall.model.ref import RefPattern

@@ -1,0 +1,381 @@
+"""Laying a tree down as ordinary files: what most forms begin with.
+
+Contents come from seeds, which are older versions of the same ref, or from a source. A file that
+was written to since its version was installed, or changed its size or mode, is no seed; its content
+is taken from the source.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple, assert_never
+
+from holdall.errors import CorruptError, NotFoundError
+from holdall.model.digest import Hasher, digest_of
+from holdall.model.tree import Directory, File, Symlink, Tree
+from holdall.store.contents import ContentSource, Pieces
+from holdall.system import crew
+from holdall.system.files import write_all
+from holdall.system.kernel import enable_verity, sync_filesystem
+
+_LINKS_A_TASK = 1024
+_NO_LINK = {errno.ENOENT, errno.EMLINK, errno.EXDEV, errno.EPERM, errno.ENOTDIR}
+_REGULAR = 0o100000
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Seed(NamedTuple):
+    """An older version's files that may be linked: tree, folder, time of completion (ns)."""
+
+    tree: Tree
+    files: str
+    complete: int
+
+
+class Objects(NamedTuple):
+    """Contents that were made and checked beforehand.
+
+    Each is a file named by its digest in a folder that only this process writes to, and goes into
+    the tree for good.
+    """
+
+    digests: frozenset[bytes]
+    files: str
+
+
+class Loan(NamedTuple):
+    """What one seed gives: paths below its folder, each with the files that get its inode."""
+
+    seed: Seed | Objects
+    items: tuple[tuple[str, tuple[File, ...]], ...]
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return sum(files[0].size for _, files in self.items)
+
+
+class Layup(NamedTuple):
+    """What laying a tree down takes: each distinct file linked from a seed or produced.
+
+    `fresh` maps a raw digest to the files that get its bytes. Sizes in bytes.
+    """
+
+    tree: Tree
+    loans: tuple[Loan, ...]
+    fresh: dict[bytes, tuple[File, ...]]
+
+    @property
+    def fresh_size(self) -> int:
+        """The bytes the source must produce."""
+        return sum(files[0].size for files in self.fresh.values())
+
+    @property
+    def linked_size(self) -> int:
+        """The bytes that are shared with older versions."""
+        return sum(loan.size for loan in self.loans if isinstance(loan.seed, Seed))
+
+
+def plan(tree: Tree, seeds: Sequence[Seed | Objects] = ()) -> Layup:
+    """Decide for every file of `tree` which seed has it; the first that does, gives it."""
+    wanted: dict[tuple[bytes, bool], list[File]] = {}
+    for file in tree.files:
+        wanted.setdefault((file.digest, file.executable), []).append(file)
+    loans = tuple(Loan(seed, _taken(seed, wanted)) for seed in seeds)
+    fresh: dict[bytes, tuple[File, ...]] = {}
+    for key, files in wanted.items():
+        fresh[key[0]] = (*fresh.get(key[0], ()), *files)
+    return Layup(tree, loans, fresh)
+
+
+def _taken(
+    seed: Seed | Objects, wanted: dict[tuple[bytes, bool], list[File]]
+) -> tuple[tuple[str, tuple[File, ...]], ...]:
+    """What a seed gives, taken out of what is wanted."""
+    match seed:
+        case Seed():
+            held = {(file.digest, file.executable): file.path for file in seed.tree.files}
+            keys = [key for key in wanted if key in held]
+            return tuple((held[key], tuple(wanted.pop(key))) for key in keys)
+        case Objects():
+            found: dict[str, list[File]] = {}
+            for key in [key for key in wanted if key[0] in seed.digests]:
+                found.setdefault(key[0].hex(), []).extend(wanted.pop(key))
+            return tuple((name, tuple(files)) for name, files in found.items())
+        case _:
+            assert_never(seed)
+
+
+def uncovered(fresh: Mapping[bytes, Sequence[File]], source: ContentSource) -> list[str]:
+    """The paths of the files whose contents the source does not have, sorted."""
+    had = source.available(fresh.keys())
+    return sorted(
+        file.path for digest, files in fresh.items() if digest not in had for file in files
+    )
+
+
+def lay_down(
+    layup: Layup,
+    source: ContentSource,
+    target: str,
+    *,
+    verity: bool = False,
+    meanwhile: Callable[[], None] | None = None,
+    report: Callable[[int], None] = lambda _size: None,
+) -> None:
+    """Make the files of a tree under the new folder `target`.
+
+    Every byte that enters is checked against its digest, and on its way to the disk when this
+    returns. `meanwhile` is done beside the workers. `report` gets the bytes produced as they come;
+    together `layup.fresh_size`, and more where a seed was not what it should be. Raises
+    CorruptError, NotFoundError when the source lacks what a seed should have had, and OSError.
+    """
+    os.mkdir(target, 0o755)
+    root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        workshop = _Workshop(layup, source, root, verity=verity)
+        workshop.run(report, meanwhile)
+        if workshop.spoiled:
+            rest = layup._replace(loans=(), fresh=workshop.missing())
+            if paths := uncovered(rest.fresh, source):
+                raise NotFoundError(
+                    f"{len(paths)} files that an installed version should have are missing or "
+                    f"changed there, such as {paths[0]!a}; give the full bundle too."
+                )
+            _Workshop(rest, source, root, verity=verity).run(report)
+    finally:
+        os.close(root)
+
+
+class _Workshop:
+    """What every worker needs.
+
+    `_perform` and what it calls run in forked workers, the rest in the parent.
+    """
+
+    def __init__(self, layup: Layup, source: ContentSource, root: int, *, verity: bool) -> None:
+        self._layup = layup
+        self._source = source
+        self._root = root
+        self._verity = verity
+        self._batches = source.batches(layup.fresh)
+        self._links_from = 1 + max((batch.number for batch in self._batches), default=-1)
+        self._spans = [
+            Loan(loan.seed, loan.items[start : start + _LINKS_A_TASK])
+            for loan in layup.loans
+            for start in range(0, len(loan.items), _LINKS_A_TASK)
+        ]
+        self._folders = {""}
+        self.spoiled: list[int] = []
+
+    def run(
+        self, report: Callable[[int], None], meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        def told(task: int, amount: int) -> None:
+            if task < self._links_from:
+                report(amount)
+                sync_filesystem(self._root)
+            elif amount:
+                self.spoiled.append(task)
+
+        def beside() -> None:
+            self._make_rest()
+            if meanwhile:
+                meanwhile()
+
+        total = len(self._spans) + len(self._batches)
+        before = os.umask(0o022)
+        try:
+            crew.share_out(self._tasks(), total, self._perform, meanwhile=beside, report=told)
+        finally:
+            os.umask(before)
+
+    def missing(self) -> dict[bytes, tuple[File, ...]]:
+        """The files that spoiled spans left out."""
+        found: dict[bytes, tuple[File, ...]] = {}
+        for task in self.spoiled:
+            for _, files in self._span(task).items:
+                left = tuple(file for file in files if not _exists(file.path, self._root))
+                if left:
+                    digest = left[0].digest
+                    found[digest] = (*found.get(digest, ()), *left)
+        return found
+
+    def _tasks(self) -> Iterator[int]:
+        links = range(self._links_from, self._links_from + len(self._spans))
+        if self._source.arrives:
+            yield from links
+        yield from self._source.feed(self._batches)
+        if not self._source.arrives:
+            yield from links
+
+    def _make_rest(self) -> None:
+        """The symbolic links, and the folders that no worker has made yet for a file."""
+        for entry in self._layup.tree.entries:
+            if isinstance(entry, Directory):
+                self._make_folder(entry.path)
+            elif isinstance(entry, Symlink) and not _exists(entry.path, self._root):
+                os.symlink(entry.target, entry.path, dir_fd=self._root)
+
+    def _make_folder(self, path: str) -> None:
+        """Make a folder and those above it; another worker may be at it too."""
+        if path in self._folders:
+            return
+        try:
+            os.mkdir(path, 0o755, dir_fd=self._root)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            self._make_folder(path.rpartition("/")[0])
+            with suppress(FileExistsError):
+                os.mkdir(path, 0o755, dir_fd=self._root)
+        self._folders.add(path)
+
+    def _perform(self, task: int) -> int:
+        if task >= self._links_from:
+            return self._link(self._span(task))
+        made = 0
+        for digest, pieces in self._source.produce(task, self._layup.fresh):
+            made += self._write(digest, self._layup.fresh[digest], pieces)
+        return made
+
+    def _span(self, task: int) -> Loan:
+        return self._spans[task - self._links_from]
+
+    def _link(self, span: Loan) -> int:
+        """Link one span; returns how many of the seed's files are not what they were."""
+        folder = os.open(span.seed.files, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if isinstance(span.seed, Objects):
+                return sum(not self._adopt(folder, *item) for item in span.items)
+            return self._share(folder, span.seed.complete, span.items)
+        finally:
+            os.close(folder)
+
+    def _share(
+        self, folder: int, complete: int, items: Sequence[tuple[str, tuple[File, ...]]]
+    ) -> int:
+        stat, link, root, folders = os.stat, os.link, self._root, self._folders
+        spoiled = 0
+        for held, files in items:
+            try:
+                status = stat(held, dir_fd=folder, follow_symlinks=False)
+                kept = status.st_mode == _REGULAR | _mode(files[0])
+                if not kept or status.st_size != files[0].size or status.st_mtime_ns > complete:
+                    spoiled += 1
+                    continue
+                for file in files:
+                    folder_of = file.path.rpartition("/")[0]
+                    if folder_of not in folders:
+                        self._make_folder(folder_of)
+                    link(held, file.path, src_dir_fd=folder, dst_dir_fd=root, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                spoiled += 1
+        return spoiled
+
+    def _adopt(self, folder: int, held: str, files: tuple[File, ...]) -> bool:
+        """Give an object its places; False when it is not there any more."""
+        first = files[0]
+        try:
+            status = os.stat(held, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISREG(status.st_mode) or status.st_size != first.size:
+            return False
+        if stat.S_IMODE(status.st_mode) != _mode(first):
+            os.chmod(held, _mode(first), dir_fd=folder)
+        self._make_folder(first.path.rpartition("/")[0])
+        if not self._try_link(held, first.path, folder):
+            self._copy(held, first, folder)
+        self._spread(files)
+        return True
+
+    def _write(self, digest: bytes, files: tuple[File, ...], pieces: Pieces) -> int:
+        """Write a content to all its places; returns its size."""
+        first = files[0]
+        self._make_folder(first.path.rpartition("/")[0])
+        fd = os.open(first.path, _CREATE, _mode(first), dir_fd=self._root)
+        try:
+            if _pour(fd, pieces, first.size) != digest:
+                raise CorruptError(
+                    f"The content of {first.path!r} does not have the digest its release names."
+                )
+        finally:
+            os.close(fd)
+        self._spread(files)
+        return first.size
+
+    def _spread(self, files: tuple[File, ...]) -> None:
+        """Give a content that has its first place the others: one inode for each mode."""
+        first = files[0]
+        made = {first.executable: first}
+        for file in files[1:]:
+            self._make_folder(file.path.rpartition("/")[0])
+            held = made.get(file.executable)
+            if held is None or not self._try_link(held.path, file.path, self._root):
+                self._copy(first.path, file, self._root)
+                made[file.executable] = file
+        if self._verity:
+            for file in made.values():
+                self._enable_verity(file.path)
+
+    def _try_link(self, held: str, path: str, folder: int) -> bool:
+        try:
+            os.link(held, path, src_dir_fd=folder, dst_dir_fd=self._root, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            return False
+        return True
+
+    def _copy(self, held: str, file: File, folder: int) -> None:
+        source = os.open(held, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            fd = os.open(file.path, _CREATE, _mode(file), dir_fd=self._root)
+            try:
+                while os.sendfile(fd, source, None, 2**24):
+                    pass
+            finally:
+                os.close(fd)
+        finally:
+            os.close(source)
+
+    def _enable_verity(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
+        try:
+            enable_verity(fd)
+        finally:
+            os.close(fd)
+
+
+def _pour(fd: int, pieces: Pieces, size: int) -> bytes:
+    """Write pieces to a file and return the digest of all.
+
+    A content that comes whole is hashed without copying.
+    """
+    hasher = None
+    for piece in pieces:
+        if len(piece) == size:
+            digest = digest_of(piece)
+            write_all(fd, piece)
+            return digest
+        hasher = hasher or Hasher()
+        hasher.update(piece)
+        write_all(fd, piece)
+    return hasher.digest() if hasher else digest_of(b"")
+
+
+def _mode(file: File) -> int:
+    return 0o755 if file.executable else 0o644
+
+
+def _exists(path: str, root: int) -> bool:
+    try:
+        os.stat(path, dir_fd=root, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

@@ -1,0 +1,186 @@
+"""The port of a form: what every module in `holdall.forms.table` has.
+
+A form is a module. It knows nothing of where contents come from, nor of who asks.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, Protocol
+
+from holdall.forms.laying import Layup
+from holdall.model.ref import Ref
+from holdall.model.tree import Tree
+from holdall.store.contents import ContentSource
+from holdall.system.means import Means
+from holdall.system.mounting import Mount
+
+NOT_MOUNTED = ".not-mounted"
+"""The one name in the `files` of a deployment that has to be mounted; the mount covers it."""
+
+Fault = tuple[str, str]
+"""A path ("" for none) and a sentence."""
+
+
+class Traits(NamedTuple):
+    """What journeys ask of a form.
+
+    `folder`: its files lie in a plain folder, which any program may read at any time. `links`: they
+    are files of their own on the store's file system, so another deployment may have their inodes.
+    `parcel`: it keeps the bundle's file with the publisher's image.
+    """
+
+    name: str
+    summary: str
+    folder: bool
+    links: bool = False
+    parcel: bool = False
+
+
+class Choice(NamedTuple):
+    """What may be chosen about forms; each form takes what concerns it.
+
+    `image` is a kind of image ("" for the best one here) and `compress` whether images made here
+    are compressed; `kernel` lets the kernel parse a publisher's image. `pool` is "app" or "store".
+    `share` is "link" or "reflink".
+    """
+
+    image: str = ""
+    compress: bool = True
+    kernel: bool = False
+    pool: str = "store"
+    share: str = "link"
+
+
+class Place(NamedTuple):
+    """A deployment that has its place, or will: absolute paths of the store and its own folder.
+
+    `record` is what `lay_down` returned when it was made.
+    """
+
+    store: str
+    folder: str
+    record: Mapping[str, Any]
+
+    @property
+    def files(self) -> str:
+        """Where its files are read."""
+        return f"{self.folder}/files"
+
+
+class Parcel(NamedTuple):
+    """A bundle with a publisher's image: `copy` writes the whole file to a path that is new.
+
+    It checks every byte, and raises CorruptError. The image begins at `offset`, in bytes.
+    """
+
+    kind: str
+    offset: int
+    size: int
+    digest: str
+    copy: Callable[[str], None]
+
+
+class Base(NamedTuple):
+    """An older version of the same ref in the same form, to start from."""
+
+    place: Place
+    tree: Tree
+
+
+class Work(NamedTuple):
+    """What laying a release down takes.
+
+    `staged` is a folder that is there, on the store's file system; the form makes ``files`` in it
+    and may put more beside. `metadata_image` is the digest the release names for it, or "". `build`
+    gives the bytes of a bundle's sections before its image, for a form that keeps a bundle made
+    here. `meanwhile` is to be called once, beside other work; `report` as in `laying.lay_down`.
+    """
+
+    store: str
+    ref: Ref
+    digest: str
+    staged: str
+    layup: Layup
+    source: ContentSource
+    choice: Choice
+    means: Means
+    meanwhile: Callable[[], None]
+    report: Callable[[int], None]
+    base: Base | None = None
+    parcel: Parcel | None = None
+    metadata_image: str = ""
+    sections: Callable[[], bytes] | None = None
+
+    @property
+    def tree(self) -> Tree:
+        """The release's files."""
+        return self.layup.tree
+
+    @property
+    def files(self) -> str:
+        """Where the files go, or are to be mounted."""
+        return f"{self.staged}/files"
+
+
+Holds = Literal["yes", "no", "partly"]
+
+
+class Cell(NamedTuple):
+    """Whether a form gives what is wanted on this machine, and why, in a few words."""
+
+    holds: Holds
+    reason: str
+
+
+REQUIREMENTS: Mapping[str, str] = {
+    "R1": "network format: metadata and content",
+    "R2": "read through ordinary system calls",
+    "N1": "efficient deltas",
+    "N2": "versions share disk and page cache",
+    "N3": "atomic install and removal; what runs keeps running",
+    "N4": "no root",
+    "N5": "no setuid helpers",
+    "N6": "no untrusted data parsed by the kernel",
+    "N7": "integrity checked when read",
+    "N8": "trust inheritable from the firmware",
+    "N9": "files exported to the host",
+}
+
+
+class Form(Protocol):
+    """One form."""
+
+    @property
+    def TRAITS(self) -> Traits:  # noqa: N802 - a constant of the module
+        """What it is."""
+        ...
+
+    def lay_down(self, work: Work) -> dict[str, Any]:
+        """Make the release under `work.staged`; returns the record to keep, without the name.
+
+        Every byte that enters is checked, and on its way to the disk when this returns. Raises
+        CorruptError, NotFoundError (the source lacks a content), UnsupportedError (not here), and
+        OSError.
+        """
+        ...
+
+    def mount(self, place: Place, means: Means) -> Mount | None:
+        """What makes the files readable at ``files``; None where they are without.
+
+        Raises UnsupportedError, in one sentence with what would help.
+        """
+        ...
+
+    def inspect(self, place: Place, tree: Tree, *, fast: bool) -> list[Fault]:
+        """What was changed of what the form keeps beside the files themselves."""
+        ...
+
+    def sweep(self, store: str) -> int:
+        """Give back what no deployment needs; returns the bytes that became free."""
+        ...
+
+    def cells(self, means: Means) -> dict[str, Cell]:
+        """Its column in the table: one cell for each of `REQUIREMENTS`.
+
+        Where the form cannot be used here at all, R2 is "no" and says why.
+        """
+        ...
