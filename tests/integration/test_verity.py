@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.network, pytest.mark.slow]
 JOB = r"""
 import fcntl, glob, json, os, struct, subprocess, sys, time
 from holdall.delivery.zstandard import decompress
-from holdall.forms import laying
+from holdall.forms import laying, seeding
 from holdall.model import tree
 from holdall.store.several import Several
 
@@ -118,8 +118,8 @@ os.mkdir("/mnt/made")
 for file in tree_of_it.files:
     path = large.removesuffix("large") + file.path
     open(f"/mnt/made/{file.digest.hex()}", "wb").write(open(path, "rb").read())
-made = laying.Objects(frozenset(tree_of_it.contents), "/mnt/made")
-laying.lay_down(laying.plan(tree_of_it, (made,)), Several(()), "/mnt/laid", verity=True)
+made = seeding.Objects(frozenset(tree_of_it.contents), "/mnt/made")
+laying.lay_down(seeding.plan(tree_of_it, (made,)), Several(()), "/mnt/laid", verity=True)
 result["made"] = [
     file.path for file in tree_of_it.files if measured(f"/mnt/laid/{file.path}") != file.digest
 ]

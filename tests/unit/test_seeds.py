@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdall.errors import CorruptError, NotFoundError
-from holdall.forms import laying
+from holdall.forms import laying, seeding
 from holdall.journeys.seeds import places
 from holdall.model.digest import digest_of
 from holdall.model.ref import Ref
@@ -30,21 +30,21 @@ def tree_of(**files: str) -> Tree:
     return Tree(tuple(sorted(entries, key=lambda entry: entry.path)))
 
 
-def written(folder: Path, **files: str) -> laying.Seed:
+def written(folder: Path, **files: str) -> seeding.Seed:
     """A version as it lies on the disk."""
     folder.mkdir()
     for name, text in files.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755 if name.startswith("x") else 0o644)
-    return laying.Seed(tree_of(**files), str(folder), LATER)
+    return seeding.Seed(tree_of(**files), str(folder), LATER)
 
 
-def made(folder: Path, *texts: str) -> laying.Objects:
+def made(folder: Path, *texts: str) -> seeding.Objects:
     """Contents made beforehand."""
     folder.mkdir()
     for text in texts:
         (folder / digest_of(text.encode()).hex()).write_text(text)
-    return laying.Objects(frozenset(digest_of(text.encode()) for text in texts), str(folder))
+    return seeding.Objects(frozenset(digest_of(text.encode()) for text in texts), str(folder))
 
 
 class Memory:
@@ -82,7 +82,7 @@ def test_the_first_seed_that_has_a_file_gives_it(tmp_path: Path) -> None:
     two = written(tmp_path / "two", b="2", c="3")
     objects = made(tmp_path / "made", "4", "1")
     tree = tree_of(a="1", b="2", c="3", d="4", e="5")
-    layup = laying.plan(tree, (objects, one, two))
+    layup = seeding.plan(tree, (objects, one, two))
     assert [[path for path, _ in loan.items] for loan in layup.loans] == [
         [digest_of(b"1").hex(), digest_of(b"4").hex()],
         ["b"],
@@ -102,7 +102,7 @@ def test_the_first_seed_that_has_a_file_gives_it(tmp_path: Path) -> None:
 def test_an_object_gets_the_mode_its_file_has(tmp_path: Path) -> None:
     objects = made(tmp_path / "made", "plain", "program")
     laying.lay_down(
-        laying.plan(tree_of(a="plain", x="program"), (objects,)), NOTHING, str(tmp_path / "out")
+        seeding.plan(tree_of(a="plain", x="program"), (objects,)), NOTHING, str(tmp_path / "out")
     )
     assert (tmp_path / "out/a").stat().st_mode & 0o777 == 0o644
     assert (tmp_path / "out/x").stat().st_mode & 0o777 == 0o755
@@ -112,7 +112,7 @@ def test_an_object_gets_the_mode_its_file_has(tmp_path: Path) -> None:
 def test_an_object_of_both_modes_has_two_inodes(tmp_path: Path) -> None:
     objects = made(tmp_path / "made", "both")
     tree = tree_of(a="both", b="both", x1="both", x2="both")
-    laying.lay_down(laying.plan(tree, (objects,)), NOTHING, str(tmp_path / "out"))
+    laying.lay_down(seeding.plan(tree, (objects,)), NOTHING, str(tmp_path / "out"))
     out = tmp_path / "out"
     assert (out / "a").samefile(out / "b")
     assert (out / "x1").samefile(out / "x2")
@@ -124,7 +124,7 @@ def test_an_object_of_both_modes_has_two_inodes(tmp_path: Path) -> None:
 def test_an_object_that_was_an_executable_before_is_none_now(tmp_path: Path) -> None:
     objects = made(tmp_path / "made", "plain")
     (tmp_path / "made" / digest_of(b"plain").hex()).chmod(0o755)
-    laying.lay_down(laying.plan(tree_of(a="plain"), (objects,)), NOTHING, str(tmp_path / "out"))
+    laying.lay_down(seeding.plan(tree_of(a="plain"), (objects,)), NOTHING, str(tmp_path / "out"))
     assert (tmp_path / "out/a").stat().st_mode & 0o777 == 0o644
 
 
@@ -132,7 +132,7 @@ def test_an_object_that_is_gone_comes_from_the_source(tmp_path: Path) -> None:
     objects = made(tmp_path / "made", "text", "cut")
     (tmp_path / "made" / digest_of(b"text").hex()).unlink()
     (tmp_path / "made" / digest_of(b"cut").hex()).write_text("c")
-    layup = laying.plan(tree_of(a="text", b="cut"), (objects,))
+    layup = seeding.plan(tree_of(a="text", b="cut"), (objects,))
     laying.lay_down(layup, Memory("text", "cut"), str(tmp_path / "out"))
     assert (tmp_path / "out/a").read_text() == "text"
     assert (tmp_path / "out/b").read_text() == "cut"
@@ -142,10 +142,10 @@ def test_what_no_source_has_is_named(tmp_path: Path) -> None:
     seed = written(tmp_path / "one", a="1", b="2")
     (tmp_path / "one/a").unlink()
     with pytest.raises(NotFoundError, match=r"1 files .* such as 'a'"):
-        laying.lay_down(laying.plan(seed.tree, (seed,)), NOTHING, str(tmp_path / "out"))
-    layup = laying.plan(tree_of(a="1", z="new", y="new"), (seed,))
-    assert laying.uncovered(layup.fresh, NOTHING) == ["y", "z"]
-    assert laying.uncovered(layup.fresh, Memory("new")) == []
+        laying.lay_down(seeding.plan(seed.tree, (seed,)), NOTHING, str(tmp_path / "out"))
+    layup = seeding.plan(tree_of(a="1", z="new", y="new"), (seed,))
+    assert seeding.uncovered(layup.fresh, NOTHING) == ["y", "z"]
+    assert seeding.uncovered(layup.fresh, Memory("new")) == []
 
 
 def test_a_content_is_located_where_it_looks_untouched(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_contents_that_no_source_has_are_an_error() -> None:
 
 def test_a_tree_is_laid_down_from_several_sources(tmp_path: Path) -> None:
     several = Several((Memory("1"), Memory("1", "2"), Memory("3")))
-    laying.lay_down(laying.plan(tree_of(a="1", b="2", c="3")), several, str(tmp_path / "out"))
+    laying.lay_down(seeding.plan(tree_of(a="1", b="2", c="3")), several, str(tmp_path / "out"))
     assert {path.read_text() for path in (tmp_path / "out").iterdir()} == {"1", "2", "3"}
 
 
@@ -205,7 +205,7 @@ def test_a_tree_may_have_folders_that_no_seed_has(tmp_path: Path) -> None:
         Directory("a/b"),
         File("a/b/c", digest_of(b"deep"), 4, executable=False),
     )
-    laying.lay_down(laying.plan(Tree(entries), (objects,)), NOTHING, str(tmp_path / "out"))
+    laying.lay_down(seeding.plan(Tree(entries), (objects,)), NOTHING, str(tmp_path / "out"))
     assert (tmp_path / "out/a/b/c").read_text() == "deep"
 
 

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from holdall.forms import laying
+from holdall.forms import laying, seeding
 from holdall.model.digest import Hasher
 from holdall.model.tree import Directory, Entry, File, Symlink, Tree
 from holdall.store.contents import ContentSource
@@ -70,7 +70,7 @@ def mend(
     for file in wanted:
         if file.digest in available:
             fresh[file.digest] = (*fresh.get(file.digest, ()), file)
-    laying.lay_down(laying.Layup(Tree(()), (), fresh), source, scratch, verity=True)
+    laying.lay_down(seeding.Layup(Tree(()), (), fresh), source, scratch, verity=True)
     # what does not belong goes first: below a link that is put back it would be somebody else's
     for path in sorted(set(faults) - entries.keys()):
         remove_tree(f"{files}/{path}")

@@ -8,112 +8,24 @@ is taken from the source.
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import NamedTuple, assert_never
 
 from holdall.errors import CorruptError, NotFoundError
+from holdall.forms.seeding import Layup, Loan, Objects, Seed, uncovered
 from holdall.model.digest import Hasher, digest_of
-from holdall.model.tree import Directory, File, Symlink, Tree
+from holdall.model.tree import Directory, File, Symlink
 from holdall.store.contents import ContentSource, Pieces
 from holdall.system import crew
 from holdall.system.files import write_all
-from holdall.system.kernel import enable_verity, sync_filesystem
+from holdall.system.kernel import clone_file, enable_verity, open_beneath, sync_filesystem
 
 _LINKS_A_TASK = 1024
 _NO_LINK = {errno.ENOENT, errno.EMLINK, errno.EXDEV, errno.EPERM, errno.ENOTDIR}
+_GONE = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EXDEV, errno.EIO}
 _REGULAR = 0o100000
+_PIECE = 2**20
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class Seed(NamedTuple):
-    """An older version's files that may be linked: tree, folder, time of completion (ns)."""
-
-    tree: Tree
-    files: str
-    complete: int
-
-
-class Objects(NamedTuple):
-    """Contents that were made and checked beforehand.
-
-    Each is a file named by its digest in a folder that only this process writes to, and goes into
-    the tree for good.
-    """
-
-    digests: frozenset[bytes]
-    files: str
-
-
-class Loan(NamedTuple):
-    """What one seed gives: paths below its folder, each with the files that get its inode."""
-
-    seed: Seed | Objects
-    items: tuple[tuple[str, tuple[File, ...]], ...]
-
-    @property
-    def size(self) -> int:
-        """Its bytes."""
-        return sum(files[0].size for _, files in self.items)
-
-
-class Layup(NamedTuple):
-    """What laying a tree down takes: each distinct file linked from a seed or produced.
-
-    `fresh` maps a raw digest to the files that get its bytes. Sizes in bytes.
-    """
-
-    tree: Tree
-    loans: tuple[Loan, ...]
-    fresh: dict[bytes, tuple[File, ...]]
-
-    @property
-    def fresh_size(self) -> int:
-        """The bytes the source must produce."""
-        return sum(files[0].size for files in self.fresh.values())
-
-    @property
-    def linked_size(self) -> int:
-        """The bytes that are shared with older versions."""
-        return sum(loan.size for loan in self.loans if isinstance(loan.seed, Seed))
-
-
-def plan(tree: Tree, seeds: Sequence[Seed | Objects] = ()) -> Layup:
-    """Decide for every file of `tree` which seed has it; the first that does, gives it."""
-    wanted: dict[tuple[bytes, bool], list[File]] = {}
-    for file in tree.files:
-        wanted.setdefault((file.digest, file.executable), []).append(file)
-    loans = tuple(Loan(seed, _taken(seed, wanted)) for seed in seeds)
-    fresh: dict[bytes, tuple[File, ...]] = {}
-    for key, files in wanted.items():
-        fresh[key[0]] = (*fresh.get(key[0], ()), *files)
-    return Layup(tree, loans, fresh)
-
-
-def _taken(
-    seed: Seed | Objects, wanted: dict[tuple[bytes, bool], list[File]]
-) -> tuple[tuple[str, tuple[File, ...]], ...]:
-    """What a seed gives, taken out of what is wanted."""
-    match seed:
-        case Seed():
-            held = {(file.digest, file.executable): file.path for file in seed.tree.files}
-            keys = [key for key in wanted if key in held]
-            return tuple((held[key], tuple(wanted.pop(key))) for key in keys)
-        case Objects():
-            found: dict[str, list[File]] = {}
-            for key in [key for key in wanted if key[0] in seed.digests]:
-                found.setdefault(key[0].hex(), []).extend(wanted.pop(key))
-            return tuple((name, tuple(files)) for name, files in found.items())
-        case _:
-            assert_never(seed)
-
-
-def uncovered(fresh: Mapping[bytes, Sequence[File]], source: ContentSource) -> list[str]:
-    """The paths of the files whose contents the source does not have, sorted."""
-    had = source.available(fresh.keys())
-    return sorted(
-        file.path for digest, files in fresh.items() if digest not in had for file in files
-    )
 
 
 def lay_down(
@@ -124,15 +36,17 @@ def lay_down(
     verity: bool = False,
     meanwhile: Callable[[], None] | None = None,
     report: Callable[[int], None] = lambda _size: None,
+    inside: bool = False,
 ) -> None:
-    """Make the files of a tree under the new folder `target`.
+    """Make the files of a tree under the new folder `target`; with `inside`, in one that is there.
 
     Every byte that enters is checked against its digest, and on its way to the disk when this
     returns. `meanwhile` is done beside the workers. `report` gets the bytes produced as they come;
     together `layup.fresh_size`, and more where a seed was not what it should be. Raises
     CorruptError, NotFoundError when the source lacks what a seed should have had, and OSError.
     """
-    os.mkdir(target, 0o755)
+    if not inside:
+        os.mkdir(target, 0o755)
     root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         workshop = _Workshop(layup, source, root, verity=verity)
@@ -250,15 +164,13 @@ class _Workshop:
         try:
             if isinstance(span.seed, Objects):
                 return sum(not self._adopt(folder, *item) for item in span.items)
-            return self._share(folder, span.seed.complete, span.items)
+            return self._share(folder, span.seed, span.items)
         finally:
             os.close(folder)
 
-    def _share(
-        self, folder: int, complete: int, items: Sequence[tuple[str, tuple[File, ...]]]
-    ) -> int:
+    def _share(self, folder: int, seed: Seed, items: Sequence[tuple[str, tuple[File, ...]]]) -> int:
         stat, link, root, folders = os.stat, os.link, self._root, self._folders
-        spoiled = 0
+        spoiled, apart, complete = 0, seed.apart, seed.complete
         for held, files in items:
             try:
                 status = stat(held, dir_fd=folder, follow_symlinks=False)
@@ -266,16 +178,54 @@ class _Workshop:
                 if not kept or status.st_size != files[0].size or status.st_mtime_ns > complete:
                     spoiled += 1
                     continue
+                if apart:
+                    spoiled += not self._take_over(held, files, folder)
+                    continue
                 for file in files:
                     folder_of = file.path.rpartition("/")[0]
                     if folder_of not in folders:
                         self._make_folder(folder_of)
                     link(held, file.path, src_dir_fd=folder, dst_dir_fd=root, follow_symlinks=False)
             except OSError as error:
-                if error.errno not in _NO_LINK:
+                if error.errno == errno.EXDEV:
+                    apart = True
+                    spoiled += not self._take_over(held, files, folder)
+                elif error.errno in _NO_LINK:
+                    spoiled += 1
+                else:
                     raise
-                spoiled += 1
         return spoiled
+
+    def _take_over(self, held: str, files: tuple[File, ...], folder: int) -> bool:
+        """Clone or copy a seed's file to its places; False when it is not what it should be.
+
+        A clone is trusted as a link would be; what is copied is checked.
+        """
+        first = files[0]
+        self._make_folder(first.path.rpartition("/")[0])
+        try:
+            source = open_beneath(folder, held, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            return False
+        try:
+            fd = os.open(first.path, _CREATE, _mode(first), dir_fd=self._root)
+            try:
+                right = clone_file(source, fd) or _pour(fd, _read(source), -1) == first.digest
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
+                right = False
+            finally:
+                os.close(fd)
+        finally:
+            os.close(source)
+        if right:
+            self._spread(files)
+        else:
+            os.unlink(first.path, dir_fd=self._root)
+        return right
 
     def _adopt(self, folder: int, held: str, files: tuple[File, ...]) -> bool:
         """Give an object its places; False when it is not there any more."""
@@ -367,6 +317,11 @@ def _pour(fd: int, pieces: Pieces, size: int) -> bytes:
         hasher.update(piece)
         write_all(fd, piece)
     return hasher.digest() if hasher else digest_of(b"")
+
+
+def _read(fd: int) -> Iterator[bytes]:
+    while piece := os.read(fd, _PIECE):
+        yield piece
 
 
 def _mode(file: File) -> int:

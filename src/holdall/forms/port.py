@@ -6,7 +6,7 @@ A form is a module. It knows nothing of where contents come from, nor of who ask
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
-from holdall.forms.laying import Layup
+from holdall.forms.seeding import Layup
 from holdall.model.ref import Ref
 from holdall.model.tree import Tree
 from holdall.store.contents import ContentSource

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 from holdall.delivery.bundle import sized
 from holdall.delivery.zstandard import compress
 from holdall.errors import CorruptError, CutShortError, NetworkError, NotFoundError
-from holdall.forms import laying
+from holdall.forms import seeding
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.host import Host
 from holdall.journeys.supply import Contents, Meter, Shelf
@@ -205,7 +205,7 @@ def _ready(stage: _Stage, shelf: Shelf, release: Release, meter: Meter) -> Conte
     if tree.size != release.size or len(tree.entries) != release.entries:
         raise CorruptError("The increment's tree does not have the size its release says.")
     layup = shelf.lay(tree)
-    if paths := laying.uncovered(layup.fresh, shelf.source):
+    if paths := seeding.uncovered(layup.fresh, shelf.source):
         raise NotFoundError(
             _plea(release, paths, "the installed files they are taken from are missing or changed")
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from holdall.delivery.bundle import BundleSource, Opened
 from holdall.errors import CorruptError, CutShortError, HoldallError, NotFoundError
-from holdall.forms import laying
+from holdall.forms import seeding
 from holdall.journeys.arrival import Arrival, Fetching
 from holdall.journeys.host import Event, Host, Report
 from holdall.journeys.seeds import seed_of
@@ -100,7 +100,7 @@ class Direct(NamedTuple):
     plan: InstallPlan
     arrival: Arrival
     opened: Opened
-    layup: laying.Layup
+    layup: seeding.Layup
 
     @contextmanager
     def contents(self, _host: Host, staged: str, report: Report) -> Iterator[Contents]:
@@ -169,7 +169,7 @@ def planned(
         layup = Shelf(host, ref, shipment).lay(opened.tree)
     else:
         seed = seed_of(active or (older[-1] if older else None))
-        layup = laying.plan(opened.tree, (seed,) if seed else ())
+        layup = seeding.plan(opened.tree, (seed,) if seed else ())
     plan = _plan(arrival, before, len(opened.tree.files))._replace(
         bundle=arrival.preamble.size,
         read=_read_size(arrival, opened, layup),
@@ -234,7 +234,7 @@ def _over_increments(
         return None
 
 
-def _read_size(arrival: Arrival, opened: Opened, layup: laying.Layup) -> int:
+def _read_size(arrival: Arrival, opened: Opened, layup: seeding.Layup) -> int:
     """The bytes of the frames that will be read."""
     if not arrival.seekable:
         return opened.index.stored
@@ -275,7 +275,7 @@ def _plan(arrival: Arrival, before: str | None, files: int) -> InstallPlan:
     )
 
 
-def _to_fetch(remote: Fetching, opened: Opened, source: BundleSource, layup: laying.Layup) -> int:
+def _to_fetch(remote: Fetching, opened: Opened, source: BundleSource, layup: seeding.Layup) -> int:
     """The bytes that are still to come over the network."""
     if remote.bundle is None:
         return opened.index.stored

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from hashlib import sha256
 
 from holdall.errors import CorruptError
-from holdall.forms import laying
+from holdall.forms import seeding
 from holdall.journeys.installed import installed_tree
 from holdall.model import release as releases
 from holdall.model.release import Release
@@ -22,7 +22,7 @@ def release_of(deployment: Deployment) -> Release | None:
         return None
 
 
-def seed_of(deployment: Deployment | None) -> laying.Seed | None:
+def seed_of(deployment: Deployment | None) -> seeding.Seed | None:
     """An installed version as a seed.
 
     None when what stands beside its files is not what was installed.
@@ -34,10 +34,10 @@ def seed_of(deployment: Deployment | None) -> laying.Seed | None:
         tree = installed_tree(deployment, release, parsed_before=True)
     except CorruptError:
         return None
-    return laying.Seed(tree, deployment.files, os.stat(deployment.lease).st_mtime_ns)
+    return seeding.Seed(tree, deployment.files, os.stat(deployment.lease).st_mtime_ns)
 
 
-def places(seed: laying.Seed, wanted: Collection[bytes]) -> Iterator[tuple[bytes, str]]:
+def places(seed: seeding.Seed, wanted: Collection[bytes]) -> Iterator[tuple[bytes, str]]:
     """Where a seed has wanted contents: digest and path of a file that looks as it was installed.
 
     The bytes are not read.

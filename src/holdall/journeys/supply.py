@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from holdall.delivery.bundle import BundleSource, Opened
-from holdall.forms import laying
+from holdall.forms import laying, seeding
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.host import Event, Host, Report
 from holdall.journeys.seeds import places, seed_of
@@ -51,7 +51,7 @@ class Contents(NamedTuple):
     """All that laying a version down takes; `section` is its tree as it is kept."""
 
     section: bytes
-    layup: laying.Layup
+    layup: seeding.Layup
     source: ContentSource
     meter: Meter
 
@@ -109,25 +109,25 @@ class Shelf:
         active = host.catalog.active(ref)
         others = [item for item in reversed(host.catalog.deployments(ref)) if item != active]
         self.installed = (*((active,) if active else ()), *others)
-        self._objects: list[laying.Objects] = []
-        self._seeds: dict[str, laying.Seed | None] = {}
+        self._objects: list[seeding.Objects] = []
+        self._seeds: dict[str, seeding.Seed | None] = {}
 
     def add(self, digests: Collection[bytes], folder: str) -> None:
         """Put contents there that were made; `folder` has each under its digest."""
-        self._objects.insert(0, laying.Objects(frozenset(digests), folder))
+        self._objects.insert(0, seeding.Objects(frozenset(digests), folder))
 
     def clear(self) -> None:
         """Forget what was put there."""
         self._objects.clear()
 
-    def seed(self, deployment: Deployment) -> laying.Seed | None:
+    def seed(self, deployment: Deployment) -> seeding.Seed | None:
         """An installed version as a seed; None for one that was spoiled."""
         if deployment.digest not in self._seeds:
             self._seeds[deployment.digest] = seed_of(deployment)
         return self._seeds[deployment.digest]
 
     @property
-    def seeds(self) -> Iterator[laying.Seed]:
+    def seeds(self) -> Iterator[seeding.Seed]:
         """The installed versions, the active one first; read one by one."""
         for deployment in self.installed:
             if seed := self.seed(deployment):
@@ -147,15 +147,15 @@ class Shelf:
         """All full bundles as one."""
         return Several([full.source for full in self.fulls])
 
-    def lay(self, tree: Tree) -> laying.Layup:
+    def lay(self, tree: Tree) -> seeding.Layup:
         """How `tree` is made of all this, with no more installed versions than it takes."""
-        layup = laying.plan(tree, self._objects)
-        seeds: list[laying.Seed] = []
+        layup = seeding.plan(tree, self._objects)
+        seeds: list[seeding.Seed] = []
         for seed in self.seeds:
             if not layup.fresh:
                 break
             seeds.append(seed)
-            layup = laying.plan(tree, (*self._objects, *seeds))
+            layup = seeding.plan(tree, (*self._objects, *seeds))
         return layup
 
     def locate(self, wanted: Collection[bytes]) -> dict[bytes, str]:
@@ -193,6 +193,6 @@ class Shelf:
         if not fresh:
             return {}
         remove_tree(folder)
-        laying.lay_down(laying.Layup(Tree(()), (), fresh), self.source, folder, report=report)
+        laying.lay_down(seeding.Layup(Tree(()), (), fresh), self.source, folder, report=report)
         self.add(fresh, folder)
         return {digest: f"{folder}/{digest.hex()}" for digest in fresh}

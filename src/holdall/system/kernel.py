@@ -21,8 +21,10 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _FS_IOC_ENABLE_VERITY = 0x40806685
 _FS_IOC_MEASURE_VERITY = 0xC0046686
+_FICLONE = 0x40049409
 _FALLOC_FL_KEEP_SIZE = 0x01
 _FALLOC_FL_PUNCH_HOLE = 0x02
+_NO_CLONE = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.EPERM, errno.ETXTBSY}
 _NO_VERITY = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENODATA}
 
 
@@ -79,6 +81,17 @@ def punch_hole(fd: int, offset: int, length: int) -> None:
     """Give back the space of a part of a file where the file system can; its size stays."""
     mode = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
     _libc().fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(length))
+
+
+def clone_file(source: int, fd: int) -> bool:
+    """Let a file share another's blocks (FICLONE); False where the file systems cannot."""
+    try:
+        fcntl.ioctl(fd, _FICLONE, source)
+    except OSError as error:
+        if error.errno in _NO_CLONE:
+            return False
+        raise
+    return True
 
 
 def enable_verity(fd: int) -> bool:
