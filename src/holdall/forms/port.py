@@ -90,9 +90,9 @@ class Work(NamedTuple):
     """What laying a release down takes.
 
     `staged` is a folder that is there, on the store's file system; the form makes ``files`` in it
-    and may put more beside. `metadata_image` is the digest the release names for it, or "". `build`
-    gives the bytes of a bundle's sections before its image, for a form that keeps a bundle made
-    here. `meanwhile` is to be called once, beside other work; `report` as in `laying.lay_down`.
+    and may put more beside. `metadata_image` is the digest the release names for it, or "".
+    `meanwhile` is to be called once, beside other work, and writes what stands beside the files
+    (envelope, release, tree, launch files); `report` as in `laying.lay_down`.
     """
 
     store: str
@@ -108,7 +108,6 @@ class Work(NamedTuple):
     base: Base | None = None
     parcel: Parcel | None = None
     metadata_image: str = ""
-    sections: Callable[[], bytes] | None = None
 
     @property
     def tree(self) -> Tree:

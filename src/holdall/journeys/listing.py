@@ -46,7 +46,7 @@ def listing(host: Host) -> list[Listed]:
                 str(ref),
                 manifest["version"],
                 manifest["kind"],
-                "tree",
+                active.form,
                 facts["size"],
                 versions,
                 about.get("name", ""),
@@ -86,7 +86,7 @@ def info(host: Host, pattern: RefPattern, version: str | None = None) -> dict[st
     return {
         "ref": str(deployment.ref),
         "release": deployment.digest,
-        "form": "tree",
+        "form": deployment.form,
         "path": deployment.files,
         "installed": int(deployment.installed),
         "signed_by": signers(deployment),

@@ -23,6 +23,7 @@ from holdall.store.layout import Layout
 
 _FACTS = {"manifest", "size", "entries", "tree"}
 _NAMED = {"id", "version", "kind"}
+RECORD = "form"  # the file that says how a deployment's files lie; without it, as a tree
 GRACE = 1.0  # seconds a writer waits for the workers of one that was killed
 
 
@@ -50,6 +51,32 @@ class Deployment(NamedTuple):
         """One of the files beside `files`: release, envelope, tree, launch."""
         with open(f"{self.path}/{name}", "rb") as file:
             return file.read()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """How its files lie: the name of its form under "form", and what that form keeps.
+
+        Raises CorruptError when that was spoiled on the disk.
+        """
+        try:
+            data = self.read(RECORD)
+        except FileNotFoundError:
+            return {"form": "tree"}
+        import json
+
+        with suppress(ValueError, RecursionError):
+            table = json.loads(data)
+            if isinstance(table, dict) and isinstance(table.get("form"), str):
+                return table
+        raise CorruptError(f"{self.path}/{RECORD} was changed; install {self.ref} again.")
+
+    @property
+    def form(self) -> str:
+        """The name of its form, or "?" when its record was spoiled."""
+        try:
+            return str(self.record["form"])
+        except (CorruptError, OSError):
+            return "?"
 
     def facts(self) -> dict[str, Any]:
         """The release as plain JSON, for listings.
@@ -222,6 +249,22 @@ class Writer(NamedTuple):
             os.rename(staged, path)
             sync_folder(os.path.dirname(path))
         return Deployment(ref, digest, path)
+
+    def replace(self, staged: str, deployment: Deployment) -> None:
+        """Put a whole, synced deployment in the place of one of the same release, by one rename.
+
+        The old one is in the trash afterwards; a kill in between leaves it in staging, from where
+        the next writer takes it there.
+        """
+        from holdall.system.files import sync_folder
+        from holdall.system.kernel import exchange
+
+        os.chmod(staged, 0o755)
+        exchange(staged, deployment.path)
+        sync_folder(os.path.dirname(deployment.path))
+        trash = self.catalog.layout.trash
+        os.makedirs(trash, exist_ok=True)
+        os.rename(staged, f"{trash}/{os.path.basename(staged)}")
 
     def activate(self, deployment: Deployment) -> None:
         """Make a deployment the active one of its ref, by one rename."""

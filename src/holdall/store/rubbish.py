@@ -59,10 +59,17 @@ def _free_when_ended(path: str) -> None:
 
 
 def clear_staging(layout: Layout) -> None:
-    """Remove what a killed writer was making; only for the holder of the lock."""
-    with suppress(FileNotFoundError):
-        for name in sorted(os.listdir(layout.staging)):
-            remove_tree(f"{layout.staging}/{name}")
+    """Remove what a killed writer was making; only for the holder of the lock.
+
+    What has a lease may be a version that was just replaced and still runs: it goes to the trash.
+    """
+    for name in each_child(layout.staging, lambda _name: True):
+        path = f"{layout.staging}/{name}"
+        if os.path.lexists(f"{path}/lease"):
+            os.makedirs(layout.trash, exist_ok=True)
+            os.rename(path, f"{layout.trash}/{name}")
+        else:
+            remove_tree(path)
 
 
 def clear_strays(layout: Layout) -> None:

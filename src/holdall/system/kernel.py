@@ -14,6 +14,8 @@ import os
 import struct
 
 _SYS_OPENAT2 = 437
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
 _PR_SET_PDEATHSIG = 1
@@ -45,6 +47,14 @@ def open_beneath(directory: int, path: str, flags: int) -> int:
     how = struct.pack("<QQQ", flags | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH)
     call = _libc().syscall
     return _checked(call(_SYS_OPENAT2, directory, os.fsencode(path), how, len(how)), path)
+
+
+def exchange(one: str, other: str) -> None:
+    """Swap two names of one file system in one step (renameat2)."""
+    call = _libc().renameat2
+    at = ctypes.c_int(_AT_FDCWD)
+    result = call(at, os.fsencode(one), at, os.fsencode(other), ctypes.c_uint(_RENAME_EXCHANGE))
+    _checked(result, one)
 
 
 def sync_filesystem(fd: int) -> None:
