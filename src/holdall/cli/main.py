@@ -48,6 +48,7 @@ COMMANDS = (
     Row("verify", "care", "check installed files against what was signed"),
     Row("repair", "care", "mend damaged files from a bundle"),
     Row("gc", "care", "free what is no longer needed, and old versions"),
+    Row("forms", "forms", "show what each installed form gives on this machine"),
     Row("export", "care", "show an app in the host's menus again"),
     Row("unexport", "care", "take an app out of the host's menus"),
     Row("remote", "remotes", "add, list and remove the repositories to get apps from"),
