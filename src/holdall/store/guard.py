@@ -23,6 +23,7 @@ def check_ours(layout: Layout) -> None:
         layout.trash,
         layout.journal,
         layout.deployments,
+        layout.pool,
         layout.active,
         os.path.dirname(layout.keyring),
     ):

@@ -47,6 +47,11 @@ class Layout(NamedTuple):
         return f"{self.root}/partial"
 
     @property
+    def pool(self) -> str:
+        """Contents that deployments share, by digest."""
+        return f"{self.root}/pool"
+
+    @property
     def reserve(self) -> str:
         """Space kept aside for removing on a full file system."""
         return f"{self.root}/reserve"
@@ -60,6 +65,11 @@ class Layout(NamedTuple):
     def keyring(self) -> str:
         """Which keys may sign what."""
         return f"{self.root}/state/keyring.json"
+
+    @property
+    def settings(self) -> str:
+        """What its user has set."""
+        return f"{self.root}/state/settings.json"
 
     @property
     def remotes(self) -> str:
