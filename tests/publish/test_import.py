@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from holdall.errors import NotFoundError, UsageError
+from holdall.forms import erofs
+from holdall.model.digest import digest_of
 from holdall.model.manifest import parse_toml
 from holdall.publish.debian import DebRequest, import_deb, plan_deb
 from holdall.publish.debian_finish import Tree
+from holdall.publish.scan import scan
 from holdall.publish.source_folder import Advanced, Event
 from holdall.publish.wheels import WheelRequest, import_wheel, plan_wheel
 from surroundings import OrdinaryUser
@@ -103,6 +106,14 @@ def test_a_pure_wheel_becomes_an_app_for_every_architecture(cache: Path, tmp_pat
     assert manifest.command == "cowsay"
     assert manifest.exports.commands == ("cowsay",)
     assert (app / "files/lib/python/cowsay/__init__.py").is_file()
+
+
+def test_the_metadata_image_of_a_wheels_files_is_what_it_was(cache: Path, tmp_path: Path) -> None:
+    plan = plan_wheel(WheelRequest(("cowsay==6.1",)))
+    app = import_wheel(plan, tmp_path / "cowsay", cache=cache)
+    image = erofs.image(scan(f"{app}/files/lib").tree)
+    expected = "2bb9f7257cae32643fa3a69e67852ddad79f1d9336d403fed4804381603a1e36"
+    assert digest_of(image).hex() == expected
 
 
 def test_a_wheel_is_fetched_once(
