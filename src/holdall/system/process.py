@@ -11,10 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from holdall.errors import ProgramError, UnsupportedError
 
 
-def find_program(name: str, *, package: str, minimum: tuple[int, ...] | None = None) -> str:
+def find_program(
+    name: str,
+    *,
+    package: str,
+    minimum: tuple[int, ...] | None = None,
+    asked: str = "--version",
+) -> str:
     """The absolute path of `name`; raises UnsupportedError naming the Debian package that has it.
 
-    `minimum` is the lowest version that will do, as the numbers ``name --version`` prints.
+    `minimum` is the lowest version that will do, as the numbers it prints when it is `asked`.
     """
     import shutil
 
@@ -22,7 +28,7 @@ def find_program(name: str, *, package: str, minimum: tuple[int, ...] | None = N
     if found is None:
         raise UnsupportedError(f"The program {name} is missing: install the package {package}.")
     if minimum is not None:
-        printed = run([found, "--version"]).decode(errors="replace")
+        printed = run([found, asked]).decode(errors="replace")
         numbers = re.search(r"\d+(?:\.\d+)+", printed)
         version = tuple(int(part) for part in numbers[0].split(".")) if numbers else ()
         if version < minimum:

@@ -1,0 +1,195 @@
+"""File system images in files: made of a folder, and read out again, by the programs for each kind.
+
+Nothing here asks the kernel to mount anything. The same folder gives the same bytes as long as the
+version of the program is the same: no times, no owners, no extended attributes.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from holdall.errors import CorruptError, NoSpaceError, ProgramError, UsageError
+from holdall.system.files import remove_tree
+from holdall.system.process import find_program, run
+
+EROFS, SQUASHFS = "erofs", "squashfs"
+KINDS = (EROFS, SQUASHFS)
+
+QUICK, THOROUGH = 3, 19
+"""Levels of compression: for images made where an app is installed, and for those that travel."""
+
+_BLOCK = 128 * 2**10  # of squashfs: what one read of a few bytes decodes
+_CLUSTER = 64 * 2**10  # of EROFS, in the same way
+_NO_COPYING = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_PLAIN_SQUASHFS = ("-noI", "-noId", "-noD", "-noF", "-noX")
+_FULL = "No space left on device"
+# unlike the caller's: mksquashfs takes no times beside SOURCE_DATE_EPOCH
+_SURROUNDINGS = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+class _Kind(NamedTuple):
+    maker: str
+    reader: str
+    asked: str
+    package: str
+    minimum: tuple[int, ...]
+
+
+_PROGRAMS = {
+    EROFS: _Kind("mkfs.erofs", "fsck.erofs", "-V", "erofs-utils", (1, 5)),
+    SQUASHFS: _Kind("mksquashfs", "unsquashfs", "-version", "squashfs-tools", (4, 5)),
+}
+
+
+def check_kind(kind: str) -> None:
+    """Raise UsageError for a kind of image there is not."""
+    if kind not in KINDS:
+        raise UsageError(f"There is no image of kind {kind!r}; there is {' and '.join(KINDS)}.")
+
+
+def maker(kind: str) -> str:
+    """The path of the program that makes images of a kind; raises UnsupportedError without one."""
+    check_kind(kind)
+    reader(kind)
+    return find_program(_PROGRAMS[kind].maker, package=_PROGRAMS[kind].package)
+
+
+def reader(kind: str) -> str:
+    """The path of the program that reads them out; raises UnsupportedError without one."""
+    check_kind(kind)
+    found = _PROGRAMS[kind]
+    return find_program(
+        found.reader, package=found.package, minimum=found.minimum, asked=found.asked
+    )
+
+
+def make(kind: str, folder: str, image: str, *, name: bytes, level: int) -> None:
+    """Make the new file `image` of what is in `folder`, with the modes it has there.
+
+    `name` are 16 bytes that tell it from others. `level` 0 compresses nothing, and up to 22 more
+    takes longer. Raises UnsupportedError, ProgramError, NoSpaceError.
+    """
+    program = maker(kind)
+    if kind == EROFS:
+        _run([program, *_erofs_options(name, level), image, folder])
+    else:
+        _run([program, folder, image, *_squashfs_options(level)])
+
+
+def _erofs_options(name: bytes, level: int) -> Sequence[str]:
+    hexadecimal = name.hex()
+    # version 8 of RFC 9562: a form of one's own
+    parts = (
+        hexadecimal[:8],
+        hexadecimal[8:12],
+        f"8{hexadecimal[13:16]}",
+        f"8{hexadecimal[17:20]}",
+        hexadecimal[20:32],
+    )
+    options = ["-T0", f"-U{'-'.join(parts)}", "-x-1", "--all-root", "--quiet"]
+    if level:
+        method = "lz4" if level <= QUICK else f"lz4hc,{min(level, 12)}"
+        options += [f"-z{method}", f"-C{_CLUSTER}"]
+    return options
+
+
+def _squashfs_options(level: int) -> Sequence[str]:
+    how = ("-Xcompression-level", str(level)) if level else _PLAIN_SQUASHFS
+    times = ("-all-time", "0", "-mkfs-time", "0", "-root-time", "0")
+    owners = ("-all-root", "-root-mode", "755", "-no-xattrs", "-no-exports", "-reproducible")
+    manner = ("-noappend", "-no-recovery", "-exit-on-error", "-quiet", "-no-progress")
+    return ("-comp", "zstd", "-b", str(_BLOCK), *how, *times, *owners, *manner)
+
+
+def extract(
+    kind: str, file: str, offset: int, size: int, *, folder: str, paths: Collection[str]
+) -> None:
+    """Read the files `paths`, or more, out of the image at `offset` in `file`.
+
+    They are in the new folder `folder`, as they are in the image, whatever that is; but they are
+    regular files and no links. What was written beside it is gone then. Raises UnsupportedError,
+    CorruptError and NoSpaceError.
+    """
+    program = reader(kind)
+    os.mkdir(f"{folder}.d", 0o700)
+    try:
+        if kind == SQUASHFS:
+            _unsquash(program, file, offset, f"{folder}.d", paths)
+        else:
+            with _alone(file, offset, size, f"{folder}.d/image") as path:
+                _run([program, f"--extract={folder}.d/files", "--no-preserve", path])
+        _check_regular(f"{folder}.d/files", paths)
+        os.rename(f"{folder}.d/files", folder)
+    except ProgramError as error:
+        raise CorruptError(f"The image in {file} cannot be read: {error}") from error
+    finally:
+        remove_tree(f"{folder}.d")
+
+
+def _unsquash(program: str, file: str, offset: int, work: str, paths: Collection[str]) -> None:
+    if not paths:
+        os.mkdir(f"{work}/files")
+        return
+    with open(f"{work}/paths", "x", encoding="utf-8", newline="") as out:
+        # a backslash keeps what follows from being anything but a name
+        out.writelines(f"\\{path}\n" for path in paths)
+    options = ("-no-wildcards", "-no-xattrs", "-quiet", "-no-progress", "-offset", str(offset))
+    _run([program, *options, "-dest", f"{work}/files", "-extract-file", f"{work}/paths", file])
+
+
+@contextmanager
+def _alone(file: str, offset: int, size: int, path: str) -> Iterator[str]:
+    """The image in a file of its own, which may be the one it is in."""
+    if offset == 0:
+        yield file
+        return
+    source = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            copy_range(source, out, size, start=offset)
+        finally:
+            os.close(out)
+    finally:
+        os.close(source)
+    yield path
+    os.unlink(path)
+
+
+def _check_regular(folder: str, paths: Collection[str]) -> None:
+    """Raise CorruptError where an image has anything but a file at one of the paths."""
+    for path in paths:
+        try:
+            mode = os.lstat(f"{folder}/{path}").st_mode
+        except OSError:
+            mode = 0
+        if not stat.S_ISREG(mode) or not mode & stat.S_IRUSR:
+            raise CorruptError(f"The image has no regular file {path!r}, which its app has.")
+
+
+def _run(argv: Sequence[str]) -> None:
+    try:
+        run(argv, env=_SURROUNDINGS)
+    except ProgramError as error:
+        if _FULL in str(error):
+            raise NoSpaceError(f"{error} Free some space and try again.") from error
+        raise
+
+
+def copy_range(fd: int, out: int, size: int, *, start: int = 0) -> None:
+    """Append `size` bytes from `start` on to another file, sharing blocks where that can be.
+
+    What is not there is not copied. Both are to be multiples of a block for blocks to be shared.
+    """
+    end = start + size
+    try:
+        while start < end and (step := os.copy_file_range(fd, out, end - start, start)):
+            start += step
+    except OSError as error:
+        if error.errno not in _NO_COPYING:
+            raise
+        while start < end and (step := os.sendfile(out, fd, start, min(end - start, 2**24))):
+            start += step
