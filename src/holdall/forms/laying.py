@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 
 from holdall.errors import CorruptError, NotFoundError
 from holdall.forms.seeding import Layup, Loan, Objects, Seed, uncovered
@@ -27,6 +28,12 @@ _REGULAR = 0o100000
 _PIECE = 2**20
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
+Give = Callable[[File, int, bytes | memoryview | None], bool]
+"""Gives a file its path below a folder as a link of an inode with its content; False for none.
+
+It gets the whole content where that is in memory.
+"""
+
 
 def lay_down(
     layup: Layup,
@@ -37,19 +44,21 @@ def lay_down(
     meanwhile: Callable[[], None] | None = None,
     report: Callable[[int], None] = lambda _size: None,
     inside: bool = False,
+    give: Give | None = None,
 ) -> None:
     """Make the files of a tree under the new folder `target`; with `inside`, in one that is there.
 
     Every byte that enters is checked against its digest, and on its way to the disk when this
     returns. `meanwhile` is done beside the workers. `report` gets the bytes produced as they come;
-    together `layup.fresh_size`, and more where a seed was not what it should be. Raises
-    CorruptError, NotFoundError when the source lacks what a seed should have had, and OSError.
+    together `layup.fresh_size`, and more where a seed was not what it should be. What `give` has is
+    not written, but still has to come, and be right. Raises CorruptError, NotFoundError when the
+    source lacks what a seed should have had, and OSError.
     """
     if not inside:
         os.mkdir(target, 0o755)
     root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        workshop = _Workshop(layup, source, root, verity=verity)
+        workshop = _Workshop(layup, source, root, verity=verity, give=give)
         workshop.run(report, meanwhile)
         if workshop.spoiled:
             rest = layup._replace(loans=(), fresh=workshop.missing())
@@ -58,7 +67,7 @@ def lay_down(
                     f"{len(paths)} files that an installed version should have are missing or "
                     f"changed there, such as {paths[0]!a}; give the full bundle too."
                 )
-            _Workshop(rest, source, root, verity=verity).run(report)
+            _Workshop(rest, source, root, verity=verity, give=give).run(report)
     finally:
         os.close(root)
 
@@ -69,11 +78,14 @@ class _Workshop:
     `_perform` and what it calls run in forked workers, the rest in the parent.
     """
 
-    def __init__(self, layup: Layup, source: ContentSource, root: int, *, verity: bool) -> None:
+    def __init__(
+        self, layup: Layup, source: ContentSource, root: int, *, verity: bool, give: Give | None
+    ) -> None:
         self._layup = layup
         self._source = source
         self._root = root
         self._verity = verity
+        self._give = give
         self._batches = source.batches(layup.fresh)
         self._links_from = 1 + max((batch.number for batch in self._batches), default=-1)
         self._spans = [
@@ -210,15 +222,18 @@ class _Workshop:
                 raise
             return False
         try:
-            fd = os.open(first.path, _CREATE, _mode(first), dir_fd=self._root)
+            given = self._was_given(first)
+            fd = None if given else os.open(first.path, _CREATE, _mode(first), dir_fd=self._root)
             try:
-                right = clone_file(source, fd) or _pour(fd, _read(source), -1) == first.digest
+                cloned = fd is not None and clone_file(source, fd)
+                right = cloned or _pour(fd, _read(source), -1) == first.digest
             except OSError as error:
                 if error.errno not in _GONE:
                     raise
                 right = False
             finally:
-                os.close(fd)
+                if fd is not None:
+                    os.close(fd)
         finally:
             os.close(source)
         if right:
@@ -239,7 +254,7 @@ class _Workshop:
         if stat.S_IMODE(status.st_mode) != _mode(first):
             os.chmod(held, _mode(first), dir_fd=folder)
         self._make_folder(first.path.rpartition("/")[0])
-        if not self._try_link(held, first.path, folder):
+        if not self._was_given(first) and not self._try_link(held, first.path, folder):
             self._copy(held, first, folder)
         self._spread(files)
         return True
@@ -248,16 +263,42 @@ class _Workshop:
         """Write a content to all its places; returns its size."""
         first = files[0]
         self._make_folder(first.path.rpartition("/")[0])
-        fd = os.open(first.path, _CREATE, _mode(first), dir_fd=self._root)
-        try:
-            if _pour(fd, pieces, first.size) != digest:
-                raise CorruptError(
-                    f"The content of {first.path!r} does not have the digest its release names."
-                )
-        finally:
-            os.close(fd)
+        shown = self._shared(first, pieces) if self._give else self._fresh(first, pieces)
+        if shown != digest:
+            raise CorruptError(
+                f"The content of {first.path!r} does not have the digest its release names."
+            )
         self._spread(files)
         return first.size
+
+    def _fresh(self, file: File, pieces: Pieces) -> bytes:
+        """Write a content to a new file; returns its digest."""
+        fd = os.open(file.path, _CREATE, _mode(file), dir_fd=self._root)
+        try:
+            return _pour(fd, pieces, file.size)
+        finally:
+            os.close(fd)
+
+    def _shared(self, file: File, pieces: Pieces) -> bytes:
+        """The same, where a file that was given is as good."""
+        rest = iter(pieces)
+        piece = next(rest, b"")
+        if len(piece) != file.size:
+            pieces = chain((piece,), rest)
+            given = self._was_given(file)
+            return _pour(None, pieces, -1) if given else self._fresh(file, pieces)
+        shown = digest_of(piece)
+        # only what is right may say what a pool's object should be
+        if shown == file.digest and not self._was_given(file, piece):
+            fd = os.open(file.path, _CREATE, _mode(file), dir_fd=self._root)
+            try:
+                write_all(fd, piece)
+            finally:
+                os.close(fd)
+        return shown
+
+    def _was_given(self, file: File, whole: bytes | memoryview | None = None) -> bool:
+        return self._give is not None and self._give(file, self._root, whole)
 
     def _spread(self, files: tuple[File, ...]) -> None:
         """Give a content that has its first place the others: one inode for each mode."""
@@ -267,7 +308,8 @@ class _Workshop:
             self._make_folder(file.path.rpartition("/")[0])
             held = made.get(file.executable)
             if held is None or not self._try_link(held.path, file.path, self._root):
-                self._copy(first.path, file, self._root)
+                if not self._was_given(file):
+                    self._copy(first.path, file, self._root)
                 made[file.executable] = file
         if self._verity:
             for file in made.values():
@@ -302,20 +344,19 @@ class _Workshop:
             os.close(fd)
 
 
-def _pour(fd: int, pieces: Pieces, size: int) -> bytes:
-    """Write pieces to a file and return the digest of all.
+def _pour(fd: int | None, pieces: Pieces, size: int) -> bytes:
+    """Write pieces to a file, if there is one to write, and return the digest of all.
 
     A content that comes whole is hashed without copying.
     """
     hasher = None
     for piece in pieces:
-        if len(piece) == size:
-            digest = digest_of(piece)
+        if fd is not None:
             write_all(fd, piece)
-            return digest
+        if len(piece) == size:
+            return digest_of(piece)
         hasher = hasher or Hasher()
         hasher.update(piece)
-        write_all(fd, piece)
     return hasher.digest() if hasher else digest_of(b"")
 
 
