@@ -6,9 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from holdall.cli.command import Command
+from holdall.cli.forming import form_arguments, wanted_form
 from holdall.cli.outcomes import as_json, summary, told
 from holdall.cli.output import Output, asker, safe
-from holdall.errors import HoldallError, UnsupportedError, UsageError
+from holdall.errors import HoldallError, UsageError
 from holdall.journeys.host import Host
 from holdall.journeys.install import install
 from holdall.journeys.planning import Outcome
@@ -29,7 +30,12 @@ def _install(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     from holdall.journeys.updating import Request, install_refs
 
     request = Request(
-        patterns, arguments.version, arguments.remote, not arguments.no_runtime, arguments.dry_run
+        patterns,
+        arguments.version,
+        arguments.remote,
+        not arguments.no_runtime,
+        arguments.dry_run,
+        wanted_form(arguments),
     )
     choice = _choice(arguments, out)
     outcomes = install_refs(request, host, choice=choice, report=out.report)
@@ -43,7 +49,7 @@ def _update(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         return _finished(from_files, arguments, host, out)
     from holdall.journeys.updating import Request, update_refs
 
-    request = Request(patterns, dry_run=arguments.dry_run)
+    request = Request(patterns, dry_run=arguments.dry_run, wanted=wanted_form(arguments))
     choice = _choice(arguments, out)
     outcomes = update_refs(request, host, choice=choice, report=out.report)
     return _finished([*from_files, *outcomes], arguments, host, out)
@@ -64,8 +70,6 @@ def _sorted_out(items: Sequence[str]) -> tuple[list[str], tuple[RefPattern, ...]
 
 
 def _choice(arguments: argparse.Namespace, out: Output) -> TrustChoice:
-    if arguments.form != "tree":
-        raise UnsupportedError(f"This holdall has no form {arguments.form}; it installs as tree.")
     return TrustChoice(
         trust_key=arguments.trust_key,
         insecure_unsigned=arguments.insecure_unsigned,
@@ -111,6 +115,7 @@ def _from_files(
                 group,
                 host,
                 choice=choice,
+                wanted=wanted_form(arguments),
                 dry_run=arguments.dry_run,
                 only_update=only_update,
                 report=out.report,
@@ -178,7 +183,7 @@ def _update_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _common_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--form", metavar="FORM", default="tree", help="how it lies on disk: tree")
+    form_arguments(parser)
     parser.add_argument(
         "--trust-key",
         metavar="FINGERPRINT",

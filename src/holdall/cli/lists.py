@@ -125,7 +125,12 @@ def _path(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     deployment = host.catalog.current(RefPattern.parse(arguments.ref))
     if arguments.version:
         deployment = host.catalog.version(deployment.ref, arguments.version)
-    out.result({"ref": str(deployment.ref), "path": deployment.files}, [deployment.files])
+    path = deployment.files
+    if deployment.form != "tree":
+        from holdall.journeys.forming import plain_folder
+
+        path = plain_folder(host, deployment)
+    out.result({"ref": str(deployment.ref), "path": path}, [path])
     return 0
 
 

@@ -37,6 +37,7 @@ COMMANDS = (
     Row("update", "apps", "update an installed app from a bundle"),
     Row("rollback", "apps", "go back to a version that is still installed"),
     Row("remove", "removing", "remove an app, or one version of it"),
+    Row("convert", "forming", "bring an installed app to another form"),
     Row("list", "lists", "list what is installed"),
     Row("info", "lists", "show everything about an installed app"),
     Row("history", "lists", "show what happened to an app"),

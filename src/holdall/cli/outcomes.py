@@ -9,7 +9,7 @@ from holdall.journeys.planning import InstallPlan, Outcome, Quote
 
 def as_json(outcome: Outcome, *, dry_run: bool) -> dict[str, Any]:
     """What programs get of one app that could be installed."""
-    shared = {"form": "tree", "dry_run": dry_run}
+    shared = {"dry_run": dry_run}
     if plan := outcome.plan:
         steps = [step._asdict() for step in plan.steps]
         return {**plan._asdict(), "ref": str(plan.ref), "steps": steps, **shared}

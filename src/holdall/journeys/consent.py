@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from holdall.desktop.grants import HOST_FOLDERS
 from holdall.errors import ConsentError
-from holdall.journeys.seeds import release_of
+from holdall.journeys.installed import release_of
 from holdall.journeys.trusting import TrustChoice
 from holdall.model.manifest import Permissions
 from holdall.model.ref import Ref

@@ -101,6 +101,7 @@ def _wanted(host: Host, deployment: Deployment | None) -> "tuple[ExportedFile, .
     if deployment is None or deployment.facts()["manifest"]["kind"] != "app":
         return ()
     from holdall.desktop.exports import rendered
+    from holdall.journeys.forming import place_of, reading
     from holdall.journeys.installed import installed_tree
     from holdall.model import release as releases
 
@@ -109,7 +110,8 @@ def _wanted(host: Host, deployment: Deployment | None) -> "tuple[ExportedFile, .
     if not manifest.exports.paths and not manifest.exports.commands:
         return ()
     digests = {file.path: file.digest for file in installed_tree(deployment, release).files}
-    return rendered(manifest, reader(deployment.files, digests), host.layout.stub(deployment.ref))
+    with reading(host, place_of(host, deployment)) as folder:
+        return rendered(manifest, reader(folder, digests), host.layout.stub(deployment.ref))
 
 
 def _keep_stub(host: Host, ref: Ref, active: Deployment | None) -> None:

@@ -7,7 +7,7 @@ import msgspec
 
 from holdall.journeys.arrival import Arrival, all_arriving, arriving
 from holdall.journeys.host import Host
-from holdall.journeys.seeds import release_of, seed_of
+from holdall.journeys.installed import known_tree, release_of
 from holdall.journeys.trusting import vouched
 from holdall.model.tree import Tree
 from holdall.store.catalog import history
@@ -42,6 +42,7 @@ def _common(arrival: Arrival) -> dict[str, Any]:
         "bundle": arrival.preamble.size,
         "size": release.size,
         "tree": release.tree,
+        "metadata_image": release.metadata_image,
         "created": release.created,
         "expires": release.expires,
         "manifest": msgspec.to_builtins(release.manifest),
@@ -120,8 +121,8 @@ def _known(
         versions[item.digest] = item.version
         release = release_of(item)
         place = release.tree_digest.raw if release else b""
-        if place in increment.bases and place not in trees and (seed := seed_of(item)):
-            trees[place] = seed.tree
+        if place in increment.bases and place not in trees and (tree := known_tree(item)):
+            trees[place] = tree
     for event in history(host.layout, ref):
         if event.get("release") and event.get("version"):
             versions.setdefault(event["release"], event["version"])

@@ -3,17 +3,26 @@
 An update is an install that has a seed.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from holdall.errors import CorruptError, NotFoundError
-from holdall.forms import laying
+from holdall.forms.port import Place, Work
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.consent import check_consent
 from holdall.journeys.exporting import reader
+from holdall.journeys.forming import (
+    ANY_FORM,
+    Decision,
+    Wanted,
+    base_of,
+    decide,
+    form_of,
+    keep_record,
+    reading,
+)
 from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.installed import installed_tree
 from holdall.journeys.launching import launch_files_of, refusing
@@ -30,8 +39,8 @@ from holdall.store.catalog import Deployment, Writer, writing
 from holdall.store.reserve import keep
 from holdall.store.rubbish import sweep
 from holdall.store.trust_state import Floor
-from holdall.system.files import plain_errors, remove_tree, write_all
-from holdall.system.kernel import enable_verity, sync_filesystem
+from holdall.system.files import plain_errors, remove_tree, sync, write_new
+from holdall.system.means import Means
 from holdall.trust.envelope import open_envelope
 
 
@@ -40,6 +49,7 @@ def install(
     host: Host,
     *,
     choice: TrustChoice = NOTHING_DECIDED,
+    wanted: Wanted = ANY_FORM,
     dry_run: bool = False,
     only_update: bool = False,
     report: Report = silent,
@@ -58,13 +68,14 @@ def install(
         arrivals = shipment.arrivals
         if dry_run:
             shipment.admit(host, choice, report)
-            return planned(host, shipment, report, only_update=only_update).plan
+            decision = decide(host, shipment.ref, wanted)
+            return planned(host, shipment, decision, report, only_update=only_update).plan
         with (
             plain_errors(f"{' and '.join(paths)} cannot be installed"),
             writing(host.layout, wait=host.wait) as writer,
         ):
             recover(host, writer, report)
-            wish = Wish(choice, only_update=only_update)
+            wish = Wish(choice, only_update=only_update, wanted=wanted)
             return _fetched(deploy(shipment, host, writer, wish, report), arrivals)
 
 
@@ -80,11 +91,15 @@ def _fetched(plan: InstallPlan, arrivals: Sequence[Arrival]) -> InstallPlan:
 
 
 class Wish(NamedTuple):
-    """How something is to be installed: by whose decision, from which remote ("" for none)."""
+    """How something is to be installed.
+
+    By whose decision, from which remote ("" for none), in which form.
+    """
 
     choice: TrustChoice = NOTHING_DECIDED
     only_update: bool = False
     origin: str = ""
+    wanted: Wanted = ANY_FORM
 
 
 def deploy(
@@ -95,7 +110,8 @@ def deploy(
     Raises as `install`.
     """
     accepted = shipment.admit(host, wish.choice, report)
-    delivery = planned(host, shipment, report, only_update=wish.only_update)
+    decision = decide(host, shipment.ref, wish.wanted)
+    delivery = planned(host, shipment, decision, report, only_update=wish.only_update)
     release, plan = shipment.target.release, delivery.plan
     _check_consent(host, release, plan.digest, wish)
     note = _note(release, plan, accepted, wish)
@@ -107,9 +123,25 @@ def deploy(
         plan = _put_by_any_way(shipment, host, writer, delivery, note=note, report=report)
         accepted.keep(host.layout)
     _make_active(host, writer, plan, note, report)
+    if plan.already and wish.wanted.form:
+        plan = _in_form(host, writer, plan, decision, report)
     keep(host.layout)
     _warn_of_runtime(host, release, report)
     return plan
+
+
+def _in_form(
+    host: Host, writer: Writer, plan: InstallPlan, decision: Decision, report: Report
+) -> InstallPlan:
+    """Bring a version that was installed already to the form that was asked for."""
+    path = host.layout.deployment(plan.ref, plan.digest)
+    deployment = Deployment(plan.ref, plan.digest, path)
+    name = decision.form.TRAITS.name
+    if form_of(deployment).TRAITS.name != name:
+        from holdall.journeys.convert import bring_to
+
+        bring_to(host, writer, deployment, decision, report)
+    return plan._replace(form=name)
 
 
 def reactivate(
@@ -135,6 +167,7 @@ def reactivate(
         produced=0,
         linked=0,
         already=True,
+        form=deployment.form,
     )
     note = _note(release, plan, accepted, wish)
     accepted.keep(host.layout)
@@ -194,12 +227,12 @@ def _put(
         _staging(writer, plan.ref) as staged,
         delivery.contents(host, staged, report) as contents,
     ):
-        _lay_down(host, arrival, contents, staged)
-        _check_exports(arrival, contents.tree, staged)
-        _write_new(f"{staged}/lease", b"")
+        place = _lay_down(host, delivery, contents, staged)
+        _check_exports(host, arrival, contents.tree, place)
+        write_new(f"{staged}/lease", b"")
         notices.prepare(staged)
         writer.note(plan.ref, note)
-        _sync(staged)
+        sync(staged)
         writer.publish(staged, plan.ref, plan.digest)
 
 
@@ -245,64 +278,41 @@ def _warn_of_runtime(host: Host, release: Release, report: Report) -> None:
         )
 
 
-def _lay_down(host: Host, arrival: Arrival, contents: Contents, staged: str) -> None:
-    laying.lay_down(
-        contents.layup,
-        contents.source,
-        f"{staged}/files",
-        verity=_has_verity(staged),
+def _lay_down(host: Host, delivery: Direct | Made, contents: Contents, staged: str) -> Place:
+    arrival, decision = delivery.arrival, delivery.decision
+    release = arrival.release
+    work = Work(
+        store=host.layout.root,
+        ref=release.ref,
+        digest=arrival.digest,
+        staged=staged,
+        layup=contents.layup,
+        source=contents.source,
+        choice=decision.choice,
+        means=Means(staged),
         meanwhile=lambda: _write_beside(host, arrival, contents, staged),
         report=contents.meter.add,
+        base=base_of(host, release.ref, decision.form),
     )
+    return keep_record(decision, staged, decision.form.lay_down(work))
 
 
-def _has_verity(folder: str) -> bool:
-    """Whether the file system has fs-verity; found by trying."""
-    path = f"{folder}/probe"
-    _write_new(path, b"holdall")
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return enable_verity(fd)
-        finally:
-            os.close(fd)
-    finally:
-        os.unlink(path)
-
-
-def _check_exports(arrival: Arrival, tree: Tree, staged: str) -> None:
+def _check_exports(host: Host, arrival: Arrival, tree: Tree, place: Place) -> None:
     """Refuse a release whose exports would not render, before it has its place."""
     manifest = arrival.release.manifest
     if manifest.exports.paths or manifest.exports.commands:
         from holdall.desktop import exports
 
         digests = {file.path: file.digest for file in tree.files}
-        with refusing():
-            exports.check(manifest, reader(f"{staged}/files", digests))
+        with refusing(), reading(host, place) as folder:
+            exports.check(manifest, reader(folder, digests))
 
 
 def _write_beside(host: Host, arrival: Arrival, contents: Contents, staged: str) -> None:
     """What stands beside a deployment's files; done while workers make those."""
     launch = launch_files_of(host, arrival.release, arrival.digest, contents.tree)
     for name, data in launch.items():
-        _write_new(f"{staged}/{name}", data)
-    _write_new(f"{staged}/tree", contents.section)
-    _write_new(f"{staged}/envelope", arrival.preamble.envelope)
-    _write_new(f"{staged}/release", arrival.signed.payload)
-
-
-def _write_new(path: str, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    try:
-        os.fchmod(fd, 0o644)
-        write_all(fd, data)
-    finally:
-        os.close(fd)
-
-
-def _sync(folder: str) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        sync_filesystem(fd)
-    finally:
-        os.close(fd)
+        write_new(f"{staged}/{name}", data)
+    write_new(f"{staged}/tree", contents.section)
+    write_new(f"{staged}/envelope", arrival.preamble.envelope)
+    write_new(f"{staged}/release", arrival.signed.payload)

@@ -1,7 +1,10 @@
 """Reading back what stands beside an installed version's files."""
 
+from hashlib import sha256
+
 from holdall.delivery.zstandard import decompress
 from holdall.errors import CorruptError
+from holdall.model import release as releases
 from holdall.model import tree as trees
 from holdall.model.release import Release
 from holdall.model.tree import Tree
@@ -25,3 +28,25 @@ def installed_tree(
     if trees.tree_digest(data) != release.tree_digest:
         raise CorruptError(f"{deployment.path}/tree is not the one its release names.")
     return trees.parse(data, parsed_before=parsed_before)
+
+
+def release_of(deployment: Deployment) -> Release | None:
+    """What a deployment was signed as; None when that was spoiled on the disk."""
+    try:
+        data = deployment.read("release")
+        return releases.parse(data) if sha256(data).hexdigest() == deployment.digest else None
+    except (CorruptError, OSError):
+        return None
+
+
+def known_tree(deployment: Deployment) -> Tree | None:
+    """The tree of an installed version.
+
+    None when what stands beside its files is not what was installed.
+    """
+    if (release := release_of(deployment)) is None:
+        return None
+    try:
+        return installed_tree(deployment, release, parsed_before=True)
+    except CorruptError:
+        return None

@@ -8,12 +8,12 @@ from holdall.delivery.bundle import BundleSource, Opened
 from holdall.errors import CorruptError, CutShortError, HoldallError, NotFoundError
 from holdall.forms import seeding
 from holdall.journeys.arrival import Arrival, Fetching
+from holdall.journeys.forming import Decision
 from holdall.journeys.host import Event, Host, Report
-from holdall.journeys.seeds import seed_of
+from holdall.journeys.installed import known_tree
 from holdall.journeys.shipment import Shipment
 from holdall.journeys.supply import Contents, Meter, Shelf, read_size, source_of
 from holdall.model.ref import Ref
-from holdall.model.tree import Tree
 
 if TYPE_CHECKING:
     from holdall.journeys.way import Way
@@ -55,6 +55,7 @@ class InstallPlan(NamedTuple):
     remote: str = ""
     download: int = 0
     downloaded: int = 0
+    form: str = ""
 
 
 class Quote(NamedTuple):
@@ -99,6 +100,7 @@ class Direct(NamedTuple):
 
     plan: InstallPlan
     arrival: Arrival
+    decision: Decision
     opened: Opened
     layup: seeding.Layup
 
@@ -118,6 +120,7 @@ class Made(NamedTuple):
 
     plan: InstallPlan
     arrival: Arrival
+    decision: Decision
     way: "Way"
     shelf: Shelf
     work: int
@@ -138,6 +141,7 @@ Delivery = Already | Direct | Made
 def planned(
     host: Host,
     shipment: Shipment,
+    decision: Decision,
     report: Report,
     *,
     only_update: bool,
@@ -159,24 +163,26 @@ def planned(
     before = active.version if active else None
     for deployment in older:
         if deployment.digest == arrival.digest:
-            seed = seed_of(deployment) if arrival.is_increment else None
-            tree = seed.tree if seed else Tree(()) if arrival.is_increment else arrival.open().tree
-            return Already(_plan(arrival, before, len(tree.files))._replace(already=True))
-    if shipment.increments and (made := _over_increments(host, shipment, before, report, spent)):
+            known = known_tree(deployment) if arrival.is_increment else arrival.open().tree
+            plan = _plan(arrival, before, len(known.files) if known else 0)
+            return Already(plan._replace(already=True, form=deployment.form))
+    shelf = Shelf(host, shipment, decision)
+    if shipment.increments and (made := _over_increments(host, shipment, shelf, report, spent)):
         return made
     opened = arrival.open()
     if arrival.remote and arrival.remote.bundle:
-        layup = Shelf(host, ref, shipment).lay(opened.tree)
+        layup = shelf.lay(opened.tree)
     else:
-        seed = seed_of(active or (older[-1] if older else None))
+        seed = shelf.seed(active or older[-1]) if older else None
         layup = seeding.plan(opened.tree, (seed,) if seed else ())
     plan = _plan(arrival, before, len(opened.tree.files))._replace(
         bundle=arrival.preamble.size,
         read=_read_size(arrival, opened, layup),
         produced=layup.fresh_size,
         linked=layup.linked_size,
+        form=decision.form.TRAITS.name,
     )
-    return Direct(plan, arrival, opened, layup)
+    return Direct(plan, arrival, decision, opened, layup)
 
 
 def another(
@@ -198,7 +204,7 @@ def another(
     spent.add(failed.way.place)
     shipment.pass_by_streams()
     try:
-        found = planned(host, shipment, report, only_update=False, spent=spent)
+        found = planned(host, shipment, failed.decision, report, only_update=False, spent=spent)
     except (CorruptError, NotFoundError):
         raise error from None
     if isinstance(found, Already):
@@ -218,17 +224,16 @@ def _without_advice(error: HoldallError) -> str:
 def _over_increments(
     host: Host,
     shipment: Shipment,
-    before: str | None,
+    shelf: Shelf,
     report: Report,
     spent: Collection[bytes],
 ) -> Made | None:
     """How increments will make it; None where the full bundle does better, or has to do."""
     from holdall.journeys.way import find_way
 
-    shelf = Shelf(host, shipment.target.release.ref, shipment)
     try:
         way = find_way(host, shipment, shelf, spent)
-        return _made(shipment.target, way, shelf, before) if way else None
+        return _made(host, shipment.target, way, shelf) if way else None
     except CorruptError as error:
         shipment.do_without_increments(error, report)
         return None
@@ -243,9 +248,12 @@ def _read_size(arrival: Arrival, opened: Opened, layup: seeding.Layup) -> int:
     return read_size(opened, layup.fresh)
 
 
-def _made(arrival: Arrival, way: "Way", shelf: Shelf, before: str | None) -> Made:
+def _made(host: Host, arrival: Arrival, way: "Way", shelf: Shelf) -> Made:
     estimate = way.estimate(shelf)
+    active = host.catalog.active(arrival.release.ref)
+    before = active.version if active else None
     plan = _plan(arrival, before, estimate.files)._replace(
+        form=shelf.decision.form.TRAITS.name,
         bundle=sum(leg.arrival.preamble.size for leg in way.legs),
         read=estimate.read,
         produced=estimate.produced,
@@ -255,7 +263,7 @@ def _made(arrival: Arrival, way: "Way", shelf: Shelf, before: str | None) -> Mad
             for leg in way.legs
         ),
     )
-    return Made(plan, arrival, way, shelf, estimate.work)
+    return Made(plan, arrival, shelf.decision, way, shelf, estimate.work)
 
 
 def _plan(arrival: Arrival, before: str | None, files: int) -> InstallPlan:

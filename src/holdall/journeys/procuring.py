@@ -21,6 +21,7 @@ from holdall.errors import (
 from holdall.journeys.arrival import Arrival, Fetching, arrived, arriving
 from holdall.journeys.choosing import Chosen
 from holdall.journeys.consent import check_consent
+from holdall.journeys.forming import decide
 from holdall.journeys.host import Event, Host, Report
 from holdall.journeys.install import Wish, deploy, reactivate
 from holdall.journeys.planning import InstallPlan
@@ -177,7 +178,8 @@ class _Purchase:
 
     def _deploy(self, shipment: Shipment) -> InstallPlan:
         _check_offered(shipment.target, self._chosen)
-        return deploy(shipment, self._host, self._writer, self._wish, self._report)
+        with shipment.views:
+            return deploy(shipment, self._host, self._writer, self._wish, self._report)
 
     def _fetch(self, increments: Sequence[OfferedIncrement]) -> list[str]:
         """Have increments in files; returns their paths."""
@@ -240,7 +242,9 @@ def exact_download(host: Host, chosen: Chosen, folder: str) -> int:
     with remote_arrival(chosen, folder) as arrival:
         _check_offered(arrival, chosen)
         opened = arrival.open()
-        layup = Shelf(host, chosen.ref, Shipment((arrival,))).lay(opened.tree)
+        shipment = Shipment((arrival,))
+        with shipment.views:
+            layup = Shelf(host, shipment, decide(host, chosen.ref)).lay(opened.tree)
         frames = arrival.source(opened).frames(layup.fresh)
         return arrival.preamble.first + sum(frame.stored for frame in frames)
 

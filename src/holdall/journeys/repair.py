@@ -3,9 +3,13 @@
 from typing import NamedTuple
 
 from holdall.delivery.bundle import BundleSource
-from holdall.errors import CorruptError, NotFoundError
+from holdall.errors import CorruptError, HoldallError, NotFoundError
 from holdall.forms.checking import inspect, mend
+from holdall.forms.folder_source import FolderSource
+from holdall.forms.viewing import Views
 from holdall.journeys.arrival import Arrival, arriving
+from holdall.journeys.convert import bring_to
+from holdall.journeys.forming import as_it_is, folder_of, form_of, place_of
 from holdall.journeys.host import Host, Report, silent
 from holdall.journeys.installed import installed_tree
 from holdall.journeys.launching import launch_files_of
@@ -13,8 +17,10 @@ from holdall.journeys.recovery import recover
 from holdall.journeys.verify import signed_tree
 from holdall.model import release as releases
 from holdall.model.ref import RefPattern
+from holdall.model.tree import Tree
 from holdall.store.catalog import Deployment, Writer, writing
 from holdall.store.contents import ContentSource
+from holdall.store.several import Several
 from holdall.store.trust_state import publisher_of, read_keyring
 from holdall.system.files import write_atomic
 
@@ -76,11 +82,39 @@ def _mend(
 ) -> tuple[tuple[str, ...], list[str]]:
     """Mend one version's files and launch files; returns what was, and what could not be."""
     tree, _ = signed_tree(host, item)
-    faults = [path for path, _ in inspect(tree, item.files, fast=False)]
-    left = mend(tree, item.files, faults, source, f"{writer.stage()}/files")
+    if form_of(item).TRAITS.links:
+        faults = [path for path, _ in inspect(tree, item.files, fast=False)]
+        left = mend(tree, item.files, faults, source, f"{writer.stage()}/files")
+    else:
+        faults, left = _lay_down_again(host, writer, item, tree, source)
     release = releases.parse(item.read("release"))
     launch = _restore(item, launch_files_of(host, release, item.digest, tree))
     return (*launch, *(path for path in faults if path not in left)), left
+
+
+def _lay_down_again(
+    host: Host, writer: Writer, item: Deployment, tree: Tree, source: ContentSource
+) -> tuple[list[str], list[str]]:
+    """Make a version anew whose files cannot be mended one by one.
+
+    Returns the paths that were faulty ("" for what holds them), and those that still are.
+    """
+    faults = form_of(item).inspect(place_of(host, item), tree, fast=False)
+    with Views() as views:
+        try:
+            folder = folder_of(host, item, views)
+            faults += inspect(tree, folder, fast=False)
+            paths = {path for path, _ in faults}
+            sound = Tree(tuple(entry for entry in tree.entries if entry.path not in paths))
+            source = Several([source, FolderSource(sound, folder)])
+        except (HoldallError, OSError) as error:
+            faults.append(("", str(error)))
+        paths = {path for path, _ in faults}
+        had = source.available(tree.contents)
+        left = [file.path for file in tree.files if file.digest not in had]
+        if paths and not left:
+            bring_to(host, writer, item, as_it_is(item), silent, source=source)
+    return sorted(paths), left
 
 
 def _signed_parts(item: Deployment, arrival: Arrival) -> dict[str, bytes]:

@@ -3,38 +3,34 @@
 import os
 import stat
 from collections.abc import Collection, Iterator
-from hashlib import sha256
 
-from holdall.errors import CorruptError
+from holdall.errors import HoldallError
 from holdall.forms import seeding
-from holdall.journeys.installed import installed_tree
-from holdall.model import release as releases
-from holdall.model.release import Release
+from holdall.forms.viewing import Views
+from holdall.journeys.forming import Decision, folder_of, form_of
+from holdall.journeys.host import Host
+from holdall.journeys.installed import known_tree
 from holdall.store.catalog import Deployment
 
 
-def release_of(deployment: Deployment) -> Release | None:
-    """What a deployment was signed as; None when that was spoiled on the disk."""
-    try:
-        data = deployment.read("release")
-        return releases.parse(data) if sha256(data).hexdigest() == deployment.digest else None
-    except (CorruptError, OSError):
-        return None
+def seed_of(
+    host: Host, deployment: Deployment | None, decision: Decision, views: Views
+) -> seeding.Seed | None:
+    """An installed version as a seed of a deployment in the form decided on.
 
-
-def seed_of(deployment: Deployment | None) -> seeding.Seed | None:
-    """An installed version as a seed.
-
-    None when what stands beside its files is not what was installed.
+    None when it was spoiled, or cannot be read here.
     """
-    release = release_of(deployment) if deployment else None
-    if deployment is None or release is None:
+    if deployment is None or (tree := known_tree(deployment)) is None:
         return None
     try:
-        tree = installed_tree(deployment, release, parsed_before=True)
-    except CorruptError:
+        held = form_of(deployment)
+        complete = os.stat(deployment.lease).st_mtime_ns
+        shares = decision.form.TRAITS.links and held.TRAITS.links
+        apart = decision.choice.share == "reflink"
+        folder = folder_of(host, deployment, views)
+    except (HoldallError, OSError):
         return None
-    return seeding.Seed(tree, deployment.files, os.stat(deployment.lease).st_mtime_ns)
+    return seeding.Seed(tree, folder, complete, shares and not apart, apart)
 
 
 def places(seed: seeding.Seed, wanted: Collection[bytes]) -> Iterator[tuple[bytes, str]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from holdall.errors import CorruptError, HoldallError, NotFoundError, UsageError
+from holdall.forms.viewing import Views
 from holdall.journeys.arrival import STREAM, Arrival, arriving, remains_of
 from holdall.journeys.host import Event, Host, Report
 from holdall.journeys.trusting import (
@@ -18,6 +19,7 @@ from holdall.journeys.trusting import (
     accept_statement,
     vouched,
 )
+from holdall.model.ref import Ref
 from holdall.store import partial
 from holdall.store.layout import Layout
 from holdall.trust.envelope import SignedStatement, open_statement
@@ -90,7 +92,8 @@ def given_together(paths: Sequence[str], report: Report) -> Iterator["Shipment"]
             if shipment.needs(path):
                 raise reason
             report(Event(f"{reason} The full bundle is used instead.", loud=True))
-        yield shipment
+        with shipment.views:
+            yield shipment
 
 
 class Shipment:
@@ -113,7 +116,13 @@ class Shipment:
             )
         self.arrivals = self._given = tuple(arrivals)
         self._statements: tuple[SignedStatement, ...] | None = None
+        self.views = Views()
         self.target = min(top, key=lambda arrival: arrival.is_increment)
+
+    @property
+    def ref(self) -> Ref:
+        """What it is of."""
+        return self.target.release.ref
 
     @property
     def fulls(self) -> tuple[Arrival, ...]:

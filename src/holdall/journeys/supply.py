@@ -10,10 +10,10 @@ from typing import NamedTuple
 from holdall.delivery.bundle import BundleSource, Opened
 from holdall.forms import laying, seeding
 from holdall.journeys.arrival import Arrival
+from holdall.journeys.forming import Decision
 from holdall.journeys.host import Event, Host, Report
 from holdall.journeys.seeds import places, seed_of
 from holdall.journeys.shipment import Shipment
-from holdall.model.ref import Ref
 from holdall.model.tree import File, Tree
 from holdall.store.catalog import Deployment
 from holdall.store.contents import ContentSource
@@ -103,8 +103,9 @@ class Shelf:
     What is installed is looked into when it is asked for.
     """
 
-    def __init__(self, host: Host, ref: Ref, shipment: Shipment) -> None:
-        self._shipment = shipment
+    def __init__(self, host: Host, shipment: Shipment, decision: Decision) -> None:
+        ref = shipment.ref
+        self._host, self._shipment, self.decision = host, shipment, decision
         self.patient = shipment.patient
         active = host.catalog.active(ref)
         others = [item for item in reversed(host.catalog.deployments(ref)) if item != active]
@@ -123,7 +124,9 @@ class Shelf:
     def seed(self, deployment: Deployment) -> seeding.Seed | None:
         """An installed version as a seed; None for one that was spoiled."""
         if deployment.digest not in self._seeds:
-            self._seeds[deployment.digest] = seed_of(deployment)
+            self._seeds[deployment.digest] = seed_of(
+                self._host, deployment, self.decision, self._shipment.views
+            )
         return self._seeds[deployment.digest]
 
     @property

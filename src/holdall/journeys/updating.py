@@ -7,12 +7,13 @@ from typing import NamedTuple
 from holdall.errors import HoldallError, NotFoundError
 from holdall.journeys.choosing import Chosen, Market
 from holdall.journeys.consent import additional, allowed, in_words
+from holdall.journeys.forming import ANY_FORM, Wanted
 from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.install import Wish
+from holdall.journeys.installed import release_of
 from holdall.journeys.planning import Outcome, Quote
 from holdall.journeys.procuring import exact_download, means_to, obtain
 from holdall.journeys.refreshing import asking, connecting
-from holdall.journeys.seeds import release_of
 from holdall.journeys.trusting import NOTHING_DECIDED, TrustChoice
 from holdall.model.ref import Ref, RefPattern
 from holdall.store import remotes as records
@@ -26,6 +27,7 @@ class Request(NamedTuple):
     remote: str | None = None
     runtimes: bool = True
     dry_run: bool = False
+    wanted: Wanted = ANY_FORM
 
 
 def install_refs(
@@ -44,7 +46,7 @@ def install_refs(
             market = Market(host, connections, answers, report)
             wanted = [_choose(market, pattern, request) for pattern in request.patterns]
             wanted = _with_runtimes(market, wanted, request)
-        return _carry_out(wanted, host, Wish(choice), request, report)
+        return _carry_out(wanted, host, Wish(choice, wanted=request.wanted), request, report)
 
 
 def update_refs(
@@ -78,7 +80,9 @@ def update_refs(
             if not named:
                 wanted = [item for item in wanted if not _is_left(host, item, report)]
             wanted = _with_runtimes(market, wanted, request)
-        return _carry_out(wanted, host, Wish(choice, only_update=True), request, report)
+        return _carry_out(
+            wanted, host, Wish(choice, only_update=True, wanted=request.wanted), request, report
+        )
 
 
 def updates(host: Host, *, report: Report = silent) -> list[Outcome]:

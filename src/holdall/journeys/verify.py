@@ -1,9 +1,12 @@
 """Checking what is installed against what was signed."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from holdall.errors import CorruptError, HoldallError
 from holdall.forms.checking import inspect
+from holdall.forms.port import Fault
+from holdall.journeys.forming import form_of, place_of, reading
 from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.installed import installed_tree
 from holdall.model.ref import RefPattern
@@ -67,7 +70,10 @@ def _verify_one(host: Host, deployment: Deployment, *, fast: bool, report: Repor
         done += size
         report(Event(f"Verifying {deployment.ref.id} {version}", done, total))
 
-    faults = inspect(tree, deployment.files, fast=fast, report=told)
+    try:
+        faults = _faults(host, deployment, tree, fast=fast, report=told)
+    except (HoldallError, OSError) as error:
+        faults = [("", str(error))]
     return Verified(
         str(deployment.ref),
         version,
@@ -77,6 +83,15 @@ def _verify_one(host: Host, deployment: Deployment, *, fast: bool, report: Repor
         tuple(faults),
         fast,
     )
+
+
+def _faults(
+    host: Host, deployment: Deployment, tree: Tree, *, fast: bool, report: Callable[[int], None]
+) -> list[Fault]:
+    place = place_of(host, deployment)
+    faults = form_of(deployment).inspect(place, tree, fast=fast)
+    with reading(host, place) as folder:
+        return [*faults, *inspect(tree, folder, fast=fast, report=report)]
 
 
 def signed_tree(host: Host, deployment: Deployment) -> tuple[Tree, str]:

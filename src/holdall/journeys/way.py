@@ -9,8 +9,8 @@ import msgspec
 from holdall.errors import CorruptError, NotFoundError
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.host import Host
+from holdall.journeys.installed import release_of
 from holdall.journeys.route import Edge, Place, Route, cheapest
-from holdall.journeys.seeds import release_of
 from holdall.journeys.shipment import Shipment
 from holdall.journeys.supply import Shelf, read_size
 from holdall.model import tree as trees

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from holdall.errors import DeniedError, HoldallError, NoSpaceError, NotFoundError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_SUBVOLUME = 256  # the inode every subvolume of btrfs has for its root; others have it by chance
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -49,6 +50,27 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def write_new(path: str, data: bytes) -> None:
+    """Make a file of mode 0644 with these bytes; it must not be there."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        os.fchmod(fd, 0o644)
+        write_all(fd, data)
+    finally:
+        os.close(fd)
+
+
+def sync(folder: str) -> None:
+    """Have everything written to a folder's file system on the disk before this returns."""
+    from holdall.system.kernel import sync_filesystem
+
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_filesystem(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_folder(path: str) -> None:
@@ -127,6 +149,8 @@ def _remove_at(parent: int, name: str) -> None:
 def _remove_folder_at(parent: int, name: str) -> None:
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
+        if os.fstat(fd).st_ino == _SUBVOLUME and _destroyed(parent, name, fd):
+            return
         with os.scandir(fd) as entries:
             listed = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
         for child, is_folder in listed:
@@ -139,6 +163,13 @@ def _remove_folder_at(parent: int, name: str) -> None:
         os.close(fd)
     with suppress(FileNotFoundError):
         os.rmdir(name, dir_fd=parent)
+
+
+def _destroyed(parent: int, name: str, fd: int) -> bool:
+    """Whether a folder was a subvolume, and is gone by one call."""
+    from holdall.system.btrfs import destroy
+
+    return destroy(parent, name, fd)
 
 
 @contextmanager

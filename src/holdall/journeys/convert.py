@@ -1,0 +1,163 @@
+"""Moving an installed release from one form to another: no download, the same identity."""
+
+from typing import NamedTuple
+
+from holdall.forms import seeding
+from holdall.forms.folder_source import FolderSource
+from holdall.forms.port import Work
+from holdall.forms.viewing import Views
+from holdall.journeys.forming import (
+    Decision,
+    Wanted,
+    base_of,
+    decide,
+    folder_of,
+    form_of,
+    keep_record,
+)
+from holdall.journeys.host import Host, Report, silent
+from holdall.journeys.installed import release_of
+from holdall.journeys.launching import launch_files_of
+from holdall.journeys.recovery import carry_out, change, recover
+from holdall.journeys.seeds import seed_of
+from holdall.journeys.supply import Contents, Meter
+from holdall.journeys.verify import signed_tree
+from holdall.model import release as releases
+from holdall.model.ref import RefPattern
+from holdall.store import notices
+from holdall.store.catalog import Deployment, Writer, writing
+from holdall.store.contents import ContentSource
+from holdall.store.rubbish import sweep_to_the_end, waiting
+from holdall.system.files import plain_errors, remove_tree, sync, write_new
+from holdall.system.means import Means
+from holdall.system.process import leave_behind
+
+
+class Converted(NamedTuple):
+    """A version before and after; `size` is what was read of it, in bytes."""
+
+    ref: str
+    version: str
+    release: str
+    before: str
+    after: str
+    size: int
+
+
+def convert(
+    pattern: RefPattern,
+    host: Host,
+    wanted: Wanted,
+    *,
+    version: str | None = None,
+    every: bool = False,
+    dry_run: bool = False,
+    report: Report = silent,
+) -> list[Converted]:
+    """Bring the active version, or `version`, or `every` one, to the wanted form.
+
+    What runs keeps running from where it was. Raises NotFoundError, UnsupportedError, and
+    CorruptError where a version is damaged; then it is as it was.
+    """
+    if dry_run:
+        return [
+            _told(item, decide(host, item.ref, wanted))
+            for item in _chosen(host, pattern, version, every=every)
+        ]
+    with (
+        plain_errors(f"{pattern} cannot be converted"),
+        writing(host.layout, wait=host.wait) as writer,
+    ):
+        recover(host, writer, report)
+        done = []
+        for item in _chosen(host, pattern, version, every=every):
+            decision = decide(host, item.ref, wanted)
+            done.append(_told(item, decision))
+            bring_to(host, writer, item, decision, report)
+    if waiting(host.layout):
+        leave_behind(lambda: sweep_to_the_end(host.layout))
+    return done
+
+
+def _chosen(
+    host: Host, pattern: RefPattern, version: str | None, *, every: bool
+) -> list[Deployment]:
+    current = host.catalog.current(pattern)
+    if every:
+        return host.catalog.deployments(current.ref)
+    return [host.catalog.version(current.ref, version) if version else current]
+
+
+def _told(item: Deployment, decision: Decision) -> Converted:
+    release = release_of(item)
+    size = release.size if release else 0
+    after = decision.form.TRAITS.name
+    return Converted(str(item.ref), item.version, item.digest, item.form, after, size)
+
+
+def bring_to(
+    host: Host,
+    writer: Writer,
+    item: Deployment,
+    decision: Decision,
+    report: Report,
+    *,
+    source: ContentSource | None = None,
+) -> None:
+    """Lay a version down anew and put that in its place, by one rename.
+
+    Contents come from the version itself, each checked; or from `source` alone.
+    """
+    tree, version = signed_tree(host, item)
+    with Views() as views:
+        if source is None:
+            source = FolderSource(tree, folder_of(host, item, views))
+            seed = seed_of(host, item, decision, views)
+            seeds = (seed,) if seed and form_of(item).TRAITS.links else ()
+        else:
+            seeds = ()
+        layup = seeding.plan(tree, seeds)
+        meter = Meter(f"Converting {item.ref.id} {version}", layup.fresh_size, report)
+        staged = writer.stage()
+        try:
+            _stage(host, item, staged, decision, Contents(b"", layup, source, meter))
+        except BaseException:
+            remove_tree(staged)
+            raise
+    writer.replace(staged, item)
+    active = host.catalog.active(item.ref)
+    note = change("convert", active=active.digest if active else None, version=version, show=False)
+    writer.note(item.ref, note)
+    carry_out(host, writer, item.ref, note, report)
+
+
+def _stage(
+    host: Host, item: Deployment, staged: str, decision: Decision, contents: Contents
+) -> None:
+    """Make the same deployment in another form, whole and on the disk."""
+    release = releases.parse(item.read("release"))
+
+    def write_beside() -> None:
+        for name in ("tree", "envelope", "release"):
+            write_new(f"{staged}/{name}", item.read(name))
+        launch = launch_files_of(host, release, item.digest, contents.tree)
+        for name, data in launch.items():
+            write_new(f"{staged}/{name}", data)
+
+    work = Work(
+        store=host.layout.root,
+        ref=item.ref,
+        digest=item.digest,
+        staged=staged,
+        layup=contents.layup,
+        source=contents.source,
+        choice=decision.choice,
+        means=Means(staged),
+        meanwhile=write_beside,
+        report=contents.meter.add,
+        base=base_of(host, item.ref, decision.form),
+    )
+    keep_record(decision, staged, decision.form.lay_down(work))
+    write_new(f"{staged}/lease", b"")
+    notices.prepare(staged)
+    sync(staged)

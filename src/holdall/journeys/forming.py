@@ -1,0 +1,136 @@
+"""In which form a release is laid down, and reading what lies in whatever form.
+
+Nobody here asks for a form's name, only its traits.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+from holdall.errors import UnsupportedError
+from holdall.forms.port import Base, Choice, Form, Place
+from holdall.forms.table import DEFAULT, form_named
+from holdall.forms.viewing import Views
+from holdall.journeys.host import Host
+from holdall.journeys.installed import known_tree
+from holdall.model.ref import Ref
+from holdall.store import settings
+from holdall.store.catalog import RECORD, Deployment
+from holdall.system.files import write_new
+from holdall.system.means import Means
+
+
+class Wanted(NamedTuple):
+    """What somebody says about the form of what is installed.
+
+    "" and None leave it to the form the app has, and to the settings.
+    """
+
+    form: str = ""
+    image: str | None = None
+    compress: bool | None = None
+    kernel: bool | None = None
+
+
+ANY_FORM: Final = Wanted()
+
+
+class Decision(NamedTuple):
+    """The form to lay a release down in, and what it is told."""
+
+    form: Form
+    choice: Choice
+
+
+def decide(host: Host, ref: Ref, wanted: Wanted = ANY_FORM) -> Decision:
+    """The form for `ref`: the wanted one, else that of its active version, else the settings'.
+
+    Raises UsageError for a form there is not.
+    """
+    known = settings.read(host.layout)
+    active = host.catalog.active(ref)
+    record = active.record if active else {}
+    name = wanted.form or record.get("form") or known.form or DEFAULT
+    choice = Choice(known.image, known.compress, pool=known.pool, share=known.share)
+    if record.get("form") == name:
+        choice = _remembered(record, choice)
+    said = {
+        name: value
+        for name, value in wanted._asdict().items()
+        if name in Choice._fields and value is not None
+    }
+    return Decision(form_named(name), choice._replace(**said))
+
+
+def as_it_is(deployment: Deployment) -> Decision:
+    """The form a deployment lies in, and what it was told."""
+    return Decision(form_of(deployment), _remembered(deployment.record, Choice()))
+
+
+def _remembered(record: dict[str, Any], otherwise: Choice) -> Choice:
+    """The choice a record tells of."""
+    kind = record.get("kind", otherwise.image)
+    told = {name: record[name] for name in Choice._fields if name in record}
+    return otherwise._replace(**{"image": kind, **told})
+
+
+def form_of(deployment: Deployment) -> Form:
+    """The form a deployment lies in; raises CorruptError when its record was spoiled."""
+    return form_named(deployment.record["form"])
+
+
+def place_of(host: Host, deployment: Deployment) -> Place:
+    """Where a deployment lies."""
+    return Place(host.layout.root, deployment.path, deployment.record)
+
+
+def folder_of(host: Host, deployment: Deployment, views: Views) -> str:
+    """A folder with a deployment's files, mounted for this process where that is needed.
+
+    Raises UnsupportedError where that cannot be done.
+    """
+    return views.folder(place_of(host, deployment), form_of(deployment), means_of(host))
+
+
+@contextmanager
+def reading(host: Host, place: Place) -> Iterator[str]:
+    """A folder with the files of what lies at `place`, for a while."""
+    with Views() as views:
+        yield views.folder(place, form_named(place.record["form"]), means_of(host))
+
+
+def base_of(host: Host, ref: Ref, form: Form) -> Base | None:
+    """The active version of `ref` if it lies in the same form and was not spoiled."""
+    active = host.catalog.active(ref)
+    if active is None or active.form != form.TRAITS.name or (tree := known_tree(active)) is None:
+        return None
+    return Base(place_of(host, active), tree)
+
+
+def plain_folder(host: Host, deployment: Deployment) -> str:
+    """The folder with a deployment's files, for any program and for good.
+
+    Raises UnsupportedError where the form has none.
+    """
+    form = form_of(deployment)
+    if not form.TRAITS.folder:
+        raise UnsupportedError(
+            f"{deployment.ref} is installed as {form.TRAITS.name}, which has no folder of its own;"
+            f" `holdall mount {deployment.ref.id} DIR` shows its files in one."
+        )
+    form.mount(place_of(host, deployment), means_of(host))
+    return deployment.files
+
+
+def means_of(host: Host) -> Means:
+    """What this machine has for a store."""
+    return Means(host.layout.root)
+
+
+def keep_record(decision: Decision, staged: str, record: dict[str, Any]) -> Place:
+    """Write down how a staged release lies."""
+    table = {"form": decision.form.TRAITS.name, **record}
+    write_new(f"{staged}/{RECORD}", json.dumps(table, sort_keys=True).encode())
+    return Place(os.path.dirname(os.path.dirname(staged)), staged, table)
