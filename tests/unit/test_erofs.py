@@ -1,9 +1,18 @@
-"""Metadata images: one tree, one image, byte by byte."""
+"""Metadata images: one tree, one image, byte by byte; releases name it."""
 
+from pathlib import Path
+
+import msgspec
 import pytest
 
+from bundles import make_bundle, manifest_of
+from holdall.errors import CorruptError
 from holdall.forms import erofs
-from holdall.model.digest import digest_of
+from holdall.journeys.inspect import inspect
+from holdall.model import release as releases
+from holdall.model.digest import Digest, digest_of
+from holdall.model.release import Packing, Release
+from holdall.publish.scan import scan
 from shapes import SHAPES, SMALL, file, tree
 
 GOLDEN = {
@@ -65,3 +74,24 @@ def test_more_contents_than_three_characters_name_get_four() -> None:
     names = erofs.names(many)
     assert {len(name) for name in names.values()} == {4}
     assert len(set(names.values())) == 2**18 + 1
+
+
+def test_a_bundle_names_the_image_of_its_tree(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "editor.holdall")
+    tree = scan(f"{bundle}.d/files").tree
+    facts = inspect(str(bundle))
+    assert facts["metadata_image"] == str(Digest(digest_of(erofs.image(tree))))
+
+
+def test_a_release_of_before_there_were_images_is_read_as_it_is() -> None:
+    old = Release(1, manifest_of(), str(Digest(bytes(32))), 0, 0, Packing("0" * 64, "1" * 64))
+    assert b"image" not in releases.encode(old)
+    assert releases.parse(releases.encode(old)).metadata_image == ""
+
+
+@pytest.mark.parametrize("said", ["x", "sha256-4k:", "0" * 64, f"sha256-4k:{'A' * 64}"])
+def test_what_is_no_digest_names_no_image(said: str) -> None:
+    old = Release(1, manifest_of(), str(Digest(bytes(32))), 0, 0, Packing("0" * 64, "1" * 64))
+    odd = releases.encode(msgspec.structs.replace(old, metadata_image=said))
+    with pytest.raises(CorruptError, match="is not a digest"):
+        releases.parse(odd)

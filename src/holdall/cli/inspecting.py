@@ -28,7 +28,8 @@ def _inspect(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         f"may use: {_permissions(manifest.get('permissions', {}))}",
     ]
     lines += [f"{name}: {text}" for name, text in manifest.get("about", {}).items() if text]
-    lines += [f"{name}: {facts[name]}" for name in ("created", "expires") if facts[name]]
+    said = ("created", "expires", "metadata_image")
+    lines += [f"{name.replace('_', ' ')}: {facts[name]}" for name in said if facts[name]]
     lines += _file_lines(facts) if facts["increment"] else []
     out.result(facts, lines)
     return 0

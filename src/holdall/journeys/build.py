@@ -19,10 +19,12 @@ from holdall.delivery.layout import Head, encode_head, section
 from holdall.delivery.zstandard import compress
 from holdall.desktop import exports
 from holdall.errors import NotFoundError, UsageError
+from holdall.forms import erofs
 from holdall.journeys.host import Event, Report, silent
 from holdall.model import manifest as manifests
 from holdall.model import release as releases
 from holdall.model import tree as trees
+from holdall.model.digest import Digest, digest_of
 from holdall.model.manifest import Manifest
 from holdall.model.ref import Ref
 from holdall.model.release import Packing, Release
@@ -264,6 +266,7 @@ def _release(
         packing=packed,
         created=options.created or manifest.created or _source_date(),
         expires=options.expires,
+        metadata_image=str(Digest(digest_of(erofs.image(tree)))),
     )
 
 

@@ -38,7 +38,8 @@ class Release(
     """One version of one ref.
 
     `size` is the apparent size in bytes, `entries` the number of the tree's entries; `created` and
-    `expires` are RFC 3339 times in UTC or empty.
+    `expires` are RFC 3339 times in UTC or empty. `metadata_image` is the digest of the image that
+    the tree makes, or empty in releases that do not say it.
     """
 
     format: int
@@ -49,6 +50,7 @@ class Release(
     packing: Packing
     created: str = ""
     expires: str = ""
+    metadata_image: str = ""
 
     @property
     def ref(self) -> Ref:
@@ -88,6 +90,8 @@ def parse(data: bytes) -> Release:
             )
         if len(release.tree_digest.raw) != SIZE or release.size < 0 or not release.manifest.arch:
             raise CorruptError("The release lacks an architecture or has a negative size.")
+        if release.metadata_image:
+            Digest.parse(release.metadata_image)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UsageError) as error:
         raise CorruptError(f"The release cannot be read: {str(error).rstrip('.')}.") from error
     if encode(release) != data:
