@@ -43,7 +43,6 @@ def _common(arrival: Arrival) -> dict[str, Any]:
         "size": release.size,
         "tree": release.tree,
         "metadata_image": release.metadata_image,
-        "metadata_image": release.metadata_image,
         "created": release.created,
         "expires": release.expires,
         "manifest": msgspec.to_builtins(release.manifest),
