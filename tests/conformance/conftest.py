@@ -1,0 +1,159 @@
+"""Fixtures of the conformance suite: every form, as root and as an ordinary user.
+
+A test names the requirements that it measures by the mark ``measures``; what came of it goes into
+the ledger (``tests/support/ledger.py``) with the test's report.
+"""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdall.forms.table import FORMS
+from ledger import CASE, MEASURES, REFUSED_TO
+from specimen import Specimen, fingerprint, open_to_all, pack, write_made_up
+from stand import Case, Stand
+from surroundings import (
+    PYTHON,
+    HoldallCli,
+    OrdinaryUser,
+    Require,
+    environment_for,
+    make_home,
+    not_here,
+)
+
+APP = "org.example.Specimen"
+ROOT, USER = "root", "user"
+CASES = tuple(
+    Case(form, who) for form in FORMS for who in (ROOT, USER) if (form, who) not in REFUSED_TO
+)
+_CLONE_NEWNS = 0x00020000
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes a ``case`` once for each form and each who may have it."""
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", CASES, ids=str, scope="function")
+
+
+@pytest.fixture(autouse=True)
+def ledger(request: pytest.FixtureRequest, record_property: object) -> None:
+    """Note in the report what a test measures of which form."""
+    assert callable(record_property)
+    mark = request.node.get_closest_marker("measures")
+    if mark is not None:
+        record_property(MEASURES, list(mark.args))
+    if "case" in request.fixturenames:
+        case: Case = request.getfixturevalue("case")
+        record_property(CASE, [case.form, case.who])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_mounts() -> Iterator[None]:
+    """Mounts that nobody else sees, and FUSE for every user, as distributions have it."""
+    if os.geteuid() != 0:
+        yield
+        return
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS):
+        not_here("needs a mount namespace of its own")
+    subprocess.run(["mount", "--make-rslave", "/"], check=True)
+    device = Path("/dev/fuse")
+    with tempfile.TemporaryDirectory(prefix="holdall-fuse-") as folder:
+        if device.exists() and stat.S_IMODE(device.stat().st_mode) != 0o666:
+            node = Path(folder) / "fuse"
+            os.mknod(node, stat.S_IFCHR | 0o666, device.stat().st_rdev)
+            node.chmod(0o666)
+            subprocess.run(["mount", "--bind", node, device], check=True)
+            yield
+            subprocess.run(["umount", device], check=True)
+        else:
+            yield
+
+
+@pytest.fixture(scope="session")
+def memory_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory for file systems in files."""
+    folder = tmp_path_factory.mktemp("memory")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6g,mode=755", "forms", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture(scope="session")
+def grounds(memory_disk: Path, require: Require) -> Iterator[dict[str, Path]]:
+    """A journalled ext4 and a btrfs that lets users remove subvolumes; open as /tmp is."""
+    made = {}
+    with contextlib.ExitStack() as cleanup:
+        for kind, make, option in (
+            ("ext4", ["mkfs.ext4", "-q", "-m", "0", "-O", "has_journal"], "noinit_itable"),
+            ("btrfs", ["mkfs.btrfs", "-q"], "user_subvol_rm_allowed"),
+        ):
+            image, point = memory_disk / f"{kind}.img", memory_disk / kind
+            with image.open("wb") as file:
+                file.truncate(3 << 30)
+            subprocess.run([require(make[0]), *make[1:], image], check=True)
+            point.mkdir()
+            subprocess.run(["mount", "-o", f"loop,{option}", image, point], check=True)
+            cleanup.callback(subprocess.run, ["umount", point], check=True)
+            point.chmod(0o1777)
+            made[kind] = point
+        yield made
+
+
+@pytest.fixture
+def ground(case: Case, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A folder for a store, on a file system where the case's form is for who has it."""
+    if os.geteuid() != 0:
+        yield tmp_path
+        return
+    grounds: dict[str, Path] = request.getfixturevalue("grounds")
+    kind = "btrfs" if (case.form, case.who) == ("btrfs", USER) else "ext4"
+    folder = Path(tempfile.mkdtemp(dir=grounds[kind]))
+    yield folder
+    subprocess.run(["umount", "--lazy", folder / "store/volume"], check=False, capture_output=True)
+    unlock = ["find", folder, "-inum", "256", "-exec", "btrfs", "property", "set", "{}", "ro"]
+    if kind == "btrfs":
+        subprocess.run([*unlock, "false", ";"], check=False, capture_output=True)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def specimen(tmp_path_factory: pytest.TempPathFactory) -> Specimen:
+    """The made-up app: two versions, the increment between them, and one with an image."""
+    folder = tmp_path_factory.mktemp("forms")
+    open_to_all(folder)
+    holdall = HoldallCli(PYTHON, environment_for(make_home(folder / "home")))
+    trust = ("--trust-key", fingerprint(holdall))
+    versions = tuple(write_made_up(APP, number, folder / f"v{number}") for number in (1, 2))
+    for version in versions:
+        pack(version, holdall)
+    pack(versions[1], holdall, "increment", "--against", versions[0].bundle)
+    return Specimen(versions, trust)
+
+
+@pytest.fixture
+def cli(case: Case, request: pytest.FixtureRequest) -> HoldallCli:
+    """The command as who has the case's form."""
+    if case.who == ROOT and os.geteuid() != 0:
+        not_here("needs root")
+    if case.who == USER and os.geteuid() == 0:
+        user: OrdinaryUser = request.getfixturevalue("ordinary_user")
+        return user.holdall
+    here: HoldallCli = request.getfixturevalue("holdall_cli")
+    return here
+
+
+@pytest.fixture
+def stand(case: Case, cli: HoldallCli, ground: Path, specimen: Specimen) -> Stand:
+    """An empty store of whom the case says."""
+    if cli.user is not None:
+        os.chown(ground, *cli.user)
+    return Stand(case, cli, ground / "store", specimen)
