@@ -1,7 +1,9 @@
 """nginx on loopback over a repository, and what its log says has gone over the wire."""
 
 import contextlib
+import http.client
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -26,6 +28,7 @@ http {{
     server {{ listen 127.0.0.1:{port}; root {folder}; }}
 }}
 """
+_MARK = "/mark-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +78,18 @@ class Server:
     log: Path
 
     def traffic(self) -> Traffic:
-        """What was asked for since the last time."""
-        size = -1
-        while size != (size := self.log.stat().st_size):
-            time.sleep(0.1)  # a line is written after its answer was sent
-        lines = self.log.read_text().splitlines()
+        """What was asked for since the last time.
+
+        A line is written after its answer was sent: one more is asked for and waited for, as those
+        of requests before it are written before it.
+        """
+        mark = _MARK + secrets.token_hex(8)
+        _ask(self.address, mark)
+        while f"{mark} " not in (logged := self.log.read_text()):
+            time.sleep(0.002)
         os.truncate(self.log, 0)
-        return Traffic([_request(line) for line in lines])
+        requests = map(_request, logged.splitlines())
+        return Traffic([request for request in requests if not request.path.startswith(_MARK)])
 
 
 @contextlib.contextmanager
@@ -107,6 +115,13 @@ def _request(line: str) -> Request:
     path, *numbers = line.rsplit(" ", 4)
     status, received, sent, body = map(int, numbers)
     return Request(path, status, received, sent, body)
+
+
+def _ask(address: str, path: str) -> None:
+    connection = http.client.HTTPConnection(address.removeprefix("http://"))
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        connection.getresponse().read()
 
 
 def _free_port() -> int:

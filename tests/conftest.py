@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from surroundings import (
     PYTHON,
@@ -38,7 +38,9 @@ SESSION = {
 }
 
 # Two shared cores make any deadline a coin toss.
-settings.register_profile("holdall", deadline=None, print_blob=True)
+settings.register_profile(
+    "holdall", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("holdall")
 
 

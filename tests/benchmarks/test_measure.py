@@ -1,4 +1,5 @@
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,9 +53,32 @@ def test_a_command_finds_its_additions_to_the_environment_and_its_files(
     assert runner.output(command) == "from a file me\n"
 
 
-def test_memory_of_a_child_is_seen(runner: Runner) -> None:
-    line = "import time; held = bytearray(60_000_000); time.sleep(0.1)"
-    python = Command.of("sh", "-c", f"{sys.executable} -c '{line}'; true")
+_HOLD = """
+import os, sys, time
+held = bytearray(60_000_000)
+open(sys.argv[1], "x").close()
+while not os.path.exists(sys.argv[2]):
+    time.sleep(0.01)
+"""
+
+
+def test_memory_of_a_child_is_seen(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, seen = tmp_path / "held", tmp_path / "seen"
+    looks: list[int] = []
+
+    def looked(pid: int) -> Iterator[int]:
+        """Let the child end after a look at what it holds, however long that takes to come."""
+        if looks:
+            seen.touch()
+        if held.exists():
+            looks.append(pid)
+        return process_tree(pid)
+
+    monkeypatch.setattr("benchmarks.measure.process_tree", looked)
+    script = f'{sys.executable} -c "$1" "$2" "$3"; true'
+    python = Command.of("sh", "-c", script, "sh", _HOLD, held, seen)
     _, footprint = runner.observe((python,), interval=0.001)
     assert footprint.largest > 60_000_000
     assert footprint.resident >= footprint.largest

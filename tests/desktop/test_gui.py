@@ -119,7 +119,7 @@ def menu_command(user: OrdinaryUser) -> list[str]:
     return [word for word in parse_exec(main["Exec"], path.name) if not word.startswith("%")]
 
 
-def awaited(look: Callable[[], T], seconds: float = 30) -> T:
+def awaited(look: Callable[[], T], seconds: float = 100) -> T:
     """What `look` finds, as soon as it finds something."""
     end = time.monotonic() + seconds
     while not (found := look()):

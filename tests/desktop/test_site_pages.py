@@ -123,6 +123,7 @@ class Visit:
 def visit(browser: Browser, address: str) -> Iterator[Visit]:
     """A window of ordinary size; nothing may go wrong in it."""
     context = browser.new_context(viewport={"width": 1200, "height": 800})
+    context.set_default_timeout(100_000)
     visit = Visit(context, address)
     yield visit
     context.close()

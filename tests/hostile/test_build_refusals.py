@@ -98,7 +98,6 @@ SPOILS: dict[str, Spoil] = {
 }
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS.keys())
 @pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["build", "dry run"])
 def test_files_that_no_app_may_have_are_refused(

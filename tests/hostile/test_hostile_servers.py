@@ -15,10 +15,9 @@ import pytest
 
 import servers
 from bundles import APP, Seen
-from holdall.delivery.remote.connections import Timing
-from holdall.delivery.remote.http import HttpTransport
 from holdall.journeys.repository_deltas import make_deltas
 from hostility import Victim, call, differences, read_refusal
+from patience import GENEROUS, HASTY, STRICT, clients
 from repositories import Station, files_of
 from servers import Fault, Server
 
@@ -28,7 +27,6 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
-QUICK = Timing(connect=1, answer=0.15, window=0.2, tries=2, pause=0.001, longest_pause=0.1)
 SAME = random.Random(1).randbytes(600_000)
 OLD = SAME + random.Random(2).randbytes(300_000)
 NEW = SAME + random.Random(3).randbytes(300_000)
@@ -41,8 +39,8 @@ FAULTS: dict[str, Fault] = {
     "no answer": servers.silent,
     "no end of waiting": servers.hanging,
     "no end of bytes": servers.endless,
-    "a byte now and then": servers.dripping(0.002),
-    "a byte of a header now and then": servers.dripping_head(0.002),
+    "a byte now and then": servers.dripping(0.05),
+    "a byte of a header now and then": servers.dripping_head(0.05),
     "no HTTP": servers.garbage,
     "another encoding": servers.squeezed,
     "another range": servers.other_range,
@@ -56,6 +54,14 @@ FAULTS: dict[str, Fault] = {
     "a redirect to a file": servers.moved("file:///etc/passwd"),
     "redirects without end": servers.moved(""),
 }
+
+SLOW = {
+    "no end of waiting": HASTY,
+    "a stop": HASTY,
+    "a byte now and then": STRICT,
+    "a byte of a header now and then": STRICT,
+}
+"""How patient to be with a fault that takes time; all else gets all the time it needs."""
 
 
 class Request(NamedTuple):
@@ -115,21 +121,13 @@ def server(states: States) -> Iterator[Server]:
 
 
 @pytest.fixture
-def user(
-    tmp_path: Path,
-    isolated_home: Path,
-    server: Server,
-    states: States,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Victim:
+def user(tmp_path: Path, isolated_home: Path, server: Server, states: States) -> Iterator[Victim]:
     """A store with 1.0, and the remote it came from."""
-    defaults = HttpTransport.__init__.__kwdefaults__
-    assert defaults
-    monkeypatch.setitem(defaults, "timing", QUICK)
     victim = Victim(tmp_path / "store", isolated_home)
-    victim.accepts("remote", "add", "shop", server.address, "--root", states.fingerprint)
-    victim.accepts("install", APP)
-    return victim
+    with clients(GENEROUS):
+        victim.accepts("remote", "add", "shop", server.address, "--root", states.fingerprint)
+        victim.accepts("install", APP)
+        yield victim
 
 
 def installed(victim: Victim) -> str:
@@ -152,7 +150,8 @@ def test_an_update_fails_in_one_sentence_and_works_the_next_time(
     before = kept(user)
     name, after = REQUESTS[place]
     server.fault(FAULTS[fault], name, after=after)
-    status, _, complaints = call("--json", "--root", user.root, "update")
+    with clients(SLOW.get(fault, GENEROUS)):
+        status, _, complaints = call("--json", "--root", user.root, "update")
     if (fault, place) in HARMLESS:
         assert (status, installed(user)) == (0, "2.0"), complaints
         return
@@ -174,7 +173,8 @@ def test_a_fault_in_an_increment_costs_a_download_at_most(
         name for name in states.increment.keys() - states.new.keys() if name.startswith("content/")
     )
     server.fault(FAULTS[fault], increment)
-    status, _, complaints = call("--json", "--root", user.root, "update")
+    with clients(SLOW.get(fault, GENEROUS)):
+        status, _, complaints = call("--json", "--root", user.root, "update")
     assert (status, installed(user)) in {(0, "2.0"), (1, "1.0")}, complaints
     server.heal()
     user.accepts("update")

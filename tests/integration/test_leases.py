@@ -52,10 +52,10 @@ class Running:
 
     def end(self) -> None:
         (self.data / "end").touch()
-        assert self.process.wait(20) == 0
+        assert self.process.wait(60) == 0
 
 
-def wait_until(what: Callable[[], bool], patience: float = 20) -> None:
+def wait_until(what: Callable[[], bool], patience: float = 60) -> None:
     end = time.monotonic() + patience
     while not what():
         assert time.monotonic() < end, "it did not come to pass"

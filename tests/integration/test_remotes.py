@@ -10,17 +10,15 @@ import pytest
 
 import servers
 from bundles import APP, KEY, OTHER, REF, snapshot
-from holdall.delivery.remote.connections import Timing
-from holdall.delivery.remote.http import HttpTransport
 from holdall.journeys.build import BuildOptions
 from hostility import Victim, call
+from patience import GENEROUS, clients
 from shops import Shop, done, fails, join, opened, stays, versions
 from updates import files, spoil
 
 # The server's threads are here when commands fork their workers, which take no lock of theirs.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
-QUICK = Timing(connect=1, answer=0.5, window=1, tries=2, pause=0.001, longest_pause=0.1)
 SMALL = BuildOptions(level=1, frame_size=2**16)
 OLD = random.Random(1).randbytes(200_000)
 FILES = {
@@ -33,12 +31,9 @@ OTHER_APP = "org.example.Other"
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+def shop(tmp_path: Path) -> Iterator[Shop]:
     """A shop that offers 1.0 of the app; 2.0 and 3.0 are made too."""
-    defaults = HttpTransport.__init__.__kwdefaults__
-    assert defaults
-    monkeypatch.setitem(defaults, "timing", QUICK)
-    with opened(tmp_path) as shop:
+    with clients(GENEROUS), opened(tmp_path) as shop:
         for version, contents in FILES.items():
             shop.bundle(version, files=contents, options=SMALL)
         shop.publish(shop.bundle("1.0"))

@@ -15,29 +15,24 @@ from tuf.ngclient._internal import trusted_metadata_set
 
 import servers
 from bundles import APP
-from holdall.delivery.remote.connections import Timing
-from holdall.delivery.remote.http import HttpTransport
 from holdall.publish.repository.keys import read_keys
 from hostility import Victim
+from patience import GENEROUS, STRICT, clients
 from repositories import files_of
 from shops import Shop, done, fails, join, opened, stays, versions
 
 # The server's threads are here when commands fork their workers, which take no lock of theirs.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
-QUICK = Timing(connect=1, answer=0.15, window=0.2, tries=2, pause=0.001, longest_pause=0.1)
 TIMESTAMP = "metadata/timestamp.json"
 
 Files = dict[str, bytes]
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+def shop(tmp_path: Path) -> Iterator[Shop]:
     """A shop that offers 1.0."""
-    defaults = HttpTransport.__init__.__kwdefaults__
-    assert defaults
-    monkeypatch.setitem(defaults, "timing", QUICK)
-    with opened(tmp_path) as shop:
+    with clients(GENEROUS), opened(tmp_path) as shop:
         shop.publish(shop.bundle("1.0"))
         yield shop
 
@@ -239,8 +234,9 @@ def test_endless_roots(shop: Shop, user: Victim) -> None:
 
 
 def test_slow_retrieval(shop: Shop, user: Victim) -> None:
-    shop.server.fault(servers.dripping(0.002), TIMESTAMP)
-    assert stays(user, "update", code=1).kind == "NetworkError"
+    shop.server.fault(servers.dripping(0.05), TIMESTAMP)
+    with clients(STRICT):
+        assert stays(user, "update", code=1).kind == "NetworkError"
     shop.server.heal()
     assert done(user, "update") == []
 

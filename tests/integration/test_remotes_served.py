@@ -4,7 +4,6 @@ import json
 import random
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,8 +79,7 @@ def rows(cli: HoldallCli, *argv: str | Path) -> list[dict[str, object]]:
 
 
 def bytes_since(server: Nginx) -> int:
-    """The bytes of all bodies since the last time; nginx may write its log a moment late."""
-    time.sleep(0.1)
+    """The bytes of all bodies since the last time."""
     sent = server.body()
     server.forget()
     return sent

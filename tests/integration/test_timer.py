@@ -51,7 +51,7 @@ def write(folder: Path, wish: Wish) -> Path:
     return folder
 
 
-def wait_until(what: Callable[[], bool], patience: float = 20) -> None:
+def wait_until(what: Callable[[], bool], patience: float = 60) -> None:
     end = time.monotonic() + patience
     while not what():
         assert time.monotonic() < end, "it did not come to pass"
@@ -153,7 +153,7 @@ def session(ordinary_user: OrdinaryUser, require: Require) -> Iterator[Session]:
     """An ordinary user with a manager that runs; needs root."""
     found = Session(ordinary_user)
     with manager(ordinary_user, require) as process:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not found.systemctl("show", "--property=Version", expect=None):
             if process.poll() is not None or time.monotonic() > end:
                 not_here("needs a place to start a manager of systemd")

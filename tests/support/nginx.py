@@ -1,7 +1,9 @@
 """nginx on loopback over a folder, and what it says it has sent."""
 
 import contextlib
+import http.client
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -36,6 +38,10 @@ class Request:
     body: int
 
 
+_MARK = "/mark-"
+_PATIENCE = 60  # seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Nginx:
     """A running server."""
@@ -44,8 +50,19 @@ class Nginx:
     log: Path
 
     def requests(self) -> list[Request]:
-        """What was asked for since the start, or since ``forget``."""
-        return [_request(line) for line in self.log.read_text().splitlines()]
+        """What was asked for since the start, or since ``forget``.
+
+        A request is logged a moment after its answer is there: one more is made and waited for,
+        as those before it are logged before it.
+        """
+        mark = _MARK + secrets.token_hex(8)
+        _ask(self.address, mark)
+        end = time.monotonic() + _PATIENCE
+        while f"GET {mark} " not in (logged := self.log.read_text()):
+            assert time.monotonic() < end, "nginx does not log what it is asked"
+            time.sleep(0.002)
+        requests = map(_request, logged.splitlines())
+        return [request for request in requests if not request.path.startswith(_MARK)]
 
     def body(self) -> int:
         """The bytes of all bodies."""
@@ -71,13 +88,20 @@ def serving(program: Path, folder: Path, work: Path, *, extra: str = "") -> Iter
         yield Nginx(f"http://127.0.0.1:{port}", work / "requests")
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(_PATIENCE)
 
 
 def _request(line: str) -> Request:
     method, rest = line.split(" ", 1)
     path, status, sent, body = rest.rsplit(" ", 3)
     return Request(method, path, int(status), int(sent), int(body))
+
+
+def _ask(address: str, path: str) -> None:
+    connection = http.client.HTTPConnection(address.removeprefix("http://"))
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        connection.getresponse().read()
 
 
 def free_port() -> int:
@@ -88,7 +112,8 @@ def free_port() -> int:
 
 
 def _wait(port: int, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(400):
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         if process.poll() is not None:

@@ -379,14 +379,43 @@ def breaking(at: int, *, reset: bool = False) -> Fault:
     return answer
 
 
-def pausing(at: int, seconds: float | None = None) -> Fault:
-    """Nothing comes for so many seconds after so many bytes of the body; never again for None."""
+def pausing(at: int, until: threading.Event | None = None) -> Fault:
+    """Nothing comes after so many bytes of the body, or not until something comes to pass."""
 
     def answer(exchange: Exchange) -> None:
         exchange.head()
         exchange.send(exchange.data[exchange.start : exchange.end][:at])
-        if not exchange.wait(seconds):
-            exchange.send(exchange.data[exchange.start : exchange.end][at:])
+        if until is None:
+            exchange.wait()
+            return
+        until.wait()
+        exchange.send(exchange.data[exchange.start : exchange.end][at:])
+
+    return answer
+
+
+def stopping(size: int) -> Fault:
+    """All answers together have so many bytes of bodies; then nothing comes any more."""
+    left, lock = size, threading.Lock()
+
+    def answer(exchange: Exchange) -> None:
+        nonlocal left
+        with lock:
+            given = min(left, exchange.end - exchange.start)
+            left -= given
+        (right if given == exchange.end - exchange.start else pausing(given))(exchange)
+
+    return answer
+
+
+def gathering(count: int) -> Fault:
+    """No request is answered before so many are here at once; each is in the end."""
+    barrier = threading.Barrier(count)
+
+    def answer(exchange: Exchange) -> None:
+        with suppress(threading.BrokenBarrierError):
+            barrier.wait(20)
+        right(exchange)
 
     return answer
 

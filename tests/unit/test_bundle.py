@@ -211,7 +211,10 @@ def test_an_app_of_nothing_is_a_bundle_too(tmp_path: Path) -> None:
     assert contents(path) == {} == contents(path, stream=True)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z]{1,3}(\.[ab])?", fullmatch=True),

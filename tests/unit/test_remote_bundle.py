@@ -1,6 +1,7 @@
 """A bundle at a remote: what is wanted is fetched, once, and nothing wrong gets through."""
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,16 +16,15 @@ from bundles import OTHER, Parts, make_bundle
 from holdall.delivery.bundle import BundleSource, Opened, open_preamble, read_preamble
 from holdall.delivery.index import Frame
 from holdall.delivery.remote.bundle import RemoteBundle
-from holdall.delivery.remote.connections import Timing
 from holdall.delivery.remote.http import HttpTransport
 from holdall.delivery.remote.tally import Tally
 from holdall.errors import CorruptError, NetworkError
 from holdall.journeys.build import BuildOptions
 from holdall.model.offer import ContentFile
 from holdall.trust.envelope import open_envelope
+from patience import GENEROUS
 from servers import Fault, Server
 
-QUICK = Timing(answer=0.2, window=0.3, tries=2, pause=0.001)
 TINY = 64 * 2**10
 
 
@@ -86,7 +86,7 @@ def remote_of(
     server: Server, file: ContentFile, folder: Path, *, lanes: int = 4
 ) -> Iterator[RemoteBundle]:
     folder.mkdir(exist_ok=True)
-    transport = HttpTransport(server.address, timing=QUICK)
+    transport = HttpTransport(server.address, timing=GENEROUS)
     remote = RemoteBundle(transport, file, str(folder), lanes=lanes)
     try:
         yield remote
@@ -206,7 +206,7 @@ def test_only_the_wanted_frames_come(server: Server, sample: Sample, folder: Pat
 
 
 def test_several_parts_come_at_once(server: Server, sample: Sample, folder: Path) -> None:
-    server.fault(servers.pausing(10, 0.1))
+    server.fault(servers.gathering(4), times=4)
     with remote_of(server, sample.file, folder) as remote:
         brought(remote, list(sample.frames[::3]))
     assert server.connections == 4
@@ -254,12 +254,13 @@ def test_frames_before_a_failure_are_given_out(
 def test_a_frame_is_given_out_before_the_last_has_come(
     server: Server, sample: Sample, folder: Path
 ) -> None:
-    server.fault(servers.pausing(300_000))
+    more = threading.Event()
+    server.fault(servers.pausing(300_000, more))
     with remote_of(server, sample.file, folder) as remote:
         coming = remote.bring(sample.frames, lambda _count: None)
         assert next(coming) == sample.frames[0]
         assert server.sent == 300_000
-        server.heal()
+        more.set()
         assert len(list(coming)) == len(sample.frames) - 1
 
 

@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 
 import servers
-from holdall.delivery.remote.connections import Timing
 from holdall.delivery.remote.fetching import fetch_file
 from holdall.delivery.remote.http import HttpTransport
 from holdall.errors import CorruptError, NetworkError, NotFoundError
+from patience import GENEROUS
 from servers import Server
 
 DATA = random.Random(5).randbytes(4_000_000)
 DIGEST = sha256(DATA).hexdigest()
-QUICK = Timing(answer=0.2, window=0.3, tries=2, pause=0.001)
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 def fetch(server: Server, path: Path) -> int:
     """Fetch the file; returns what was reported in all."""
     told: list[int] = []
-    transport = HttpTransport(server.address, timing=QUICK)
+    transport = HttpTransport(server.address, timing=GENEROUS)
     try:
         fetch_file(transport, "file", str(path), size=len(DATA), sha256=DIGEST, report=told.append)
     finally:

@@ -21,7 +21,7 @@ def reaches(ledger: Ledger) -> list[int]:
     return [ledger.reach(start, SIZE) for start in range(SIZE)]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, SIZE), st.integers(0, SIZE)), max_size=30))
 def test_a_ledger_knows_what_is_there(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[bool, int, int]]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from holdall.delivery.remote.connections import Timing
 from holdall.delivery.remote.http import HttpTransport
 from holdall.delivery.remote.serving import FolderServer, Served
 from holdall.errors import NotFoundError, UsageError
+from patience import GENEROUS
 
 CONTENT = "content/ab/" + "ab" * 32 + ".holdall"
 DATA = bytes(range(256)) * 4000
@@ -216,7 +216,7 @@ def test_each_request_is_told(running: Running) -> None:
 
 
 def test_our_own_transport_reads_from_it(running: Running) -> None:
-    transport = HttpTransport(running.address, timing=Timing(answer=5, tries=1))
+    transport = HttpTransport(running.address, timing=GENEROUS._replace(tries=1))
     assert b"".join(transport.pieces(CONTENT, 7, 500_007)) == DATA[7:500_007]
     with pytest.raises(NotFoundError):
         transport.read("metadata/9.root.json", 5)

@@ -62,9 +62,9 @@ def test_the_best_of_many_come_first(host: Host) -> None:
 
 def test_many_are_searched_fast(host: Host) -> None:
     def once() -> float:
-        begun = time.perf_counter()
+        begun = time.process_time()  # a busy machine does not slow it
         search(["thing", "777"], host)
-        return time.perf_counter() - begun
+        return time.process_time() - begun
 
     assert min(once() for _ in range(5)) < 0.15
 
