@@ -1,0 +1,242 @@
+"""A btrfs in a file of the store, for root: made, mounted, grown and shrunk.
+
+The file's blocks are allocated, not sparse: a disk that fills up later must not make writes inside
+fail, since the kernel would make all of it read-only. It is mounted once, by one loop device.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from holdall.errors import BusyError, NoSpaceError, NotFoundError, ProgramError
+from holdall.system.locks import take_exclusive
+from holdall.system.process import find_program, run
+
+_OPTIONS = "noatime,nodev,nosuid,nodiscard"
+_LEAST = 256 * 2**20  # the kernel makes none smaller
+_SLACK = 64 * 2**20
+_STEP = 16 * 2**20
+_PATIENCE = 600.0
+_BALANCED = 80  # per cent of use up to which parts are packed together before shrinking
+_PACKAGE = "btrfs-progs"
+_MINIMUM = (5, 4)
+
+
+class Need(NamedTuple):
+    """What is about to be written, in bytes: contents, and names with what belongs to them."""
+
+    data: int
+    metadata: int
+
+
+class _Usage(NamedTuple):
+    """How a mounted volume's bytes are used; sizes are those given to each kind already."""
+
+    total: int
+    unallocated: int
+    data: int
+    data_used: int
+    metadata: int
+    metadata_used: int
+
+    def short_of(self, need: Need) -> int:
+        """By how much it is too small."""
+        data = max(0, need.data - (self.data - self.data_used))
+        metadata = max(0, need.metadata + _SLACK - (self.metadata - self.metadata_used))
+        return max(0, data + metadata + self.total // 8 - self.unallocated)
+
+    @property
+    def enough(self) -> int:
+        """The size that would do for what is in it."""
+        used = self.data_used + self.metadata_used
+        return max(_LEAST, _rounded(used + used // 8 + 2 * _SLACK))
+
+
+class Volume(NamedTuple):
+    """The volume of the store at `store`; it need not be there."""
+
+    store: str
+
+    @property
+    def file(self) -> str:
+        """Its file."""
+        return f"{self.store}/volume.btrfs"
+
+    @property
+    def point(self) -> str:
+        """Where it is mounted."""
+        return f"{self.store}/volume"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is mounted."""
+        return os.path.ismount(self.point)
+
+    def ready(self) -> None:
+        """Mount it where it is not; raises NotFoundError when there is none, and ProgramError."""
+        if self.is_ready:
+            return
+        with self._alone():
+            self._mount()
+
+    def make_room(self, need: Need) -> None:
+        """Make, mount and grow it, so that what is needed fits; raises NoSpaceError.
+
+        Whatever it raises, what is in the volume is as it was.
+        """
+        with self._alone():
+            if not os.path.exists(self.file):
+                self._create(_rounded(max(_LEAST, need.data + need.metadata + 2 * _SLACK)))
+            self._mount()
+            usage = self._usage()
+            if short := usage.short_of(need):
+                self._grow(_rounded(usage.total + short))
+
+    def shrink(self) -> int:
+        """Give back what nothing uses; returns the bytes that the file became smaller by."""
+        with self._alone():
+            before = os.stat(self.file).st_size
+            self._btrfs("subvolume", "sync", self.point)
+            usage = self._usage()
+            if before - usage.enough < _SLACK:
+                return 0
+            # what is spread thinly is packed first: it cannot be moved where all is taken
+            limits = (f"-dusage={_BALANCED}", f"-musage={_BALANCED}")
+            with suppress(ProgramError):
+                self._btrfs("balance", "start", *limits, self.point)
+            for size in (usage.enough, _rounded((usage.enough + usage.total) // 2)):
+                try:
+                    self._btrfs("filesystem", "resize", str(size), self.point)
+                except ProgramError:
+                    continue
+                os.truncate(self.file, size)
+                self._tell_size()
+                return before - size
+            return 0
+
+    def delete(self) -> int:
+        """Unmount it and delete its file; returns the bytes freed, none where it is in use."""
+        with self._alone():
+            freed = os.stat(self.file).st_size
+            if self.is_ready:
+                try:
+                    run([find_program("umount", package="mount"), self.point])
+                except ProgramError:
+                    return 0
+            os.unlink(self.file)
+            os.rmdir(self.point)
+            return freed
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from the volume: mounted twice at once, it would be by two loops."""
+        fd = os.open(self.store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if not take_exclusive(fd, wait=_PATIENCE):
+                raise BusyError(f"Another process is changing {self.file}; try again.")
+            yield
+        finally:
+            os.close(fd)
+
+    def _create(self, size: int) -> None:
+        beside = f"{self.store}/.volume.tmp"
+        with suppress(FileNotFoundError):
+            os.unlink(beside)
+        try:
+            fd = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                self._allocate(fd, 0, size)
+            finally:
+                os.close(fd)
+            # -K: keeps what was allocated; one copy of metadata, as on the disk below
+            mkfs = find_program("mkfs.btrfs", package=_PACKAGE)
+            run([mkfs, "-q", "-K", "-d", "single", "-m", "single", beside])
+            os.rename(beside, self.file)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(beside)
+            raise
+
+    def _mount(self) -> None:
+        if self.is_ready:
+            return
+        if not os.path.exists(self.file):
+            raise NotFoundError(
+                f"{self.file} is missing, and with it all that was installed there."
+            )
+        os.makedirs(self.point, exist_ok=True)
+        device = self._device()
+        options = _OPTIONS if device else f"loop,{_OPTIONS}"
+        mount = find_program("mount", package="mount")
+        run([mount, "-t", "btrfs", "-o", options, device or self.file, self.point])
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Use all of the file, which is larger where growing or shrinking was interrupted."""
+        if os.stat(self.file).st_size > self._usage().total:
+            self._tell_size()
+            self._btrfs("filesystem", "resize", "max", self.point)
+
+    def _grow(self, size: int) -> None:
+        before = os.stat(self.file).st_size
+        fd = os.open(self.file, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._allocate(fd, before, size)
+        finally:
+            os.close(fd)
+        self._tell_size()
+        self._btrfs("filesystem", "resize", "max", self.point)
+
+    def _allocate(self, fd: int, before: int, size: int) -> None:
+        host = os.fstatvfs(fd)
+        wanted = size - before
+        try:
+            if host.f_bavail * host.f_frsize < wanted:
+                raise NoSpaceError(
+                    f"{self.file} needs {wanted // 2**20} MiB more, and the disk does not have"
+                    " them; free some space and try again."
+                )
+            os.posix_fallocate(fd, before, wanted)
+        except OSError:
+            os.ftruncate(fd, before)
+            raise
+
+    def _device(self) -> str:
+        """The loop device of the file, or ""."""
+        losetup = find_program("losetup", package="mount")
+        found = run([losetup, "--noheadings", "--output", "NAME", "--associated", self.file])
+        return found.decode().strip().partition("\n")[0].strip()
+
+    def _tell_size(self) -> None:
+        """Have the loop device know the file's size."""
+        if device := self._device():
+            run([find_program("losetup", package="mount"), "--set-capacity", device])
+
+    def _usage(self) -> _Usage:
+        text = self._btrfs("filesystem", "usage", "--raw", self.point).decode(errors="replace")
+        return _parsed(text)
+
+    def _btrfs(self, *argv: str) -> bytes:
+        return run([find_program("btrfs", package=_PACKAGE, minimum=_MINIMUM), *argv])
+
+
+def _parsed(text: str) -> _Usage:
+    """Read what ``btrfs filesystem usage --raw`` prints."""
+
+    def figure(pattern: str) -> int:
+        return sum(int(number) for number in re.findall(pattern, text))
+
+    return _Usage(
+        total=figure(r"Device size:\s+(\d+)"),
+        unallocated=figure(r"Device unallocated:\s+(\d+)"),
+        data=figure(r"(?m)^Data\S*: Size:(\d+)"),
+        data_used=figure(r"(?m)^Data\S*: Size:\d+, Used:(\d+)"),
+        metadata=figure(r"(?m)^Metadata\S*: Size:(\d+)"),
+        metadata_used=figure(r"(?m)^Metadata\S*: Size:\d+, Used:(\d+)"),
+    )
+
+
+def _rounded(size: int) -> int:
+    return -(-size // _STEP) * _STEP
