@@ -6,7 +6,7 @@ The only module that starts a program. Never a shell; arguments are a vector.
 import os
 import re
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from holdall.errors import ProgramError, UnsupportedError
 
@@ -28,7 +28,8 @@ def find_program(
     if found is None:
         raise UnsupportedError(f"The program {name} is missing: install the package {package}.")
     if minimum is not None:
-        printed = run([found, asked]).decode(errors="replace")
+        # some print their version and fail
+        printed = run([found, asked], statuses=(0, 1)).decode(errors="replace")
         numbers = re.search(r"\d+(?:\.\d+)+", printed)
         version = tuple(int(part) for part in numbers[0].split(".")) if numbers else ()
         if version < minimum:
@@ -46,10 +47,11 @@ def run(
     env: Mapping[str, str] | None = None,
     typed: bytes = b"",
     pass_fds: Sequence[int] = (),
+    statuses: Collection[int] = (0,),
 ) -> bytes:
     """Run a program to its end and return its standard output.
 
-    Raises ProgramError with its last line of complaint.
+    Raises ProgramError with its last line of complaint, unless it ends with one of the `statuses`.
     """
     import subprocess
 
@@ -65,7 +67,7 @@ def run(
         )
     except OSError as error:
         raise ProgramError(f"{argv[0]} cannot be started: {error.strerror}.") from error
-    if done.returncode != 0:
+    if done.returncode not in statuses:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
         raise ProgramError(
             f"{os.path.basename(argv[0])} failed with status {done.returncode}: "
