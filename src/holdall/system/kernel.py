@@ -31,11 +31,13 @@ _NO_VERITY = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENODATA}
 
 
 @functools.cache
-def _libc() -> ctypes.CDLL:
+def libc() -> ctypes.CDLL:
+    """The C library of this process; for the modules of this package."""
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _checked(result: int, what: str) -> int:
+def checked(result: int, what: str) -> int:
+    """What a call returned; raises the OSError it failed with, which names `what`."""
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), what)
@@ -45,26 +47,26 @@ def _checked(result: int, what: str) -> int:
 def open_beneath(directory: int, path: str, flags: int) -> int:
     """Open `path` below a directory descriptor, following no symbolic link (openat2)."""
     how = struct.pack("<QQQ", flags | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH)
-    call = _libc().syscall
-    return _checked(call(_SYS_OPENAT2, directory, os.fsencode(path), how, len(how)), path)
+    call = libc().syscall
+    return checked(call(_SYS_OPENAT2, directory, os.fsencode(path), how, len(how)), path)
 
 
 def exchange(one: str, other: str) -> None:
     """Swap two names of one file system in one step (renameat2)."""
-    call = _libc().renameat2
+    call = libc().renameat2
     at = ctypes.c_int(_AT_FDCWD)
     result = call(at, os.fsencode(one), at, os.fsencode(other), ctypes.c_uint(_RENAME_EXCHANGE))
-    _checked(result, one)
+    checked(result, one)
 
 
 def sync_filesystem(fd: int) -> None:
     """Wait until everything written to the file system of `fd` is on its disk (syncfs)."""
-    _checked(_libc().syncfs(fd), "syncfs")
+    checked(libc().syncfs(fd), "syncfs")
 
 
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent ends."""
-    _checked(_libc().prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0), "prctl")
+    checked(libc().prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0), "prctl")
 
 
 def keep_memory() -> None:
@@ -76,7 +78,7 @@ def keep_memory() -> None:
     decoding.
     """
     for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
-        _libc().mallopt(parameter, 2**30)
+        libc().mallopt(parameter, 2**30)
 
 
 def return_memory() -> None:
@@ -84,13 +86,13 @@ def return_memory() -> None:
 
     Before a fork: else parent and child each have a copy of it, once one of them uses it again.
     """
-    _libc().malloc_trim(0)
+    libc().malloc_trim(0)
 
 
 def punch_hole(fd: int, offset: int, length: int) -> None:
     """Give back the space of a part of a file where the file system can; its size stays."""
     mode = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
-    _libc().fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(length))
+    libc().fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(length))
 
 
 def clone_file(source: int, fd: int) -> bool:

@@ -1,0 +1,133 @@
+"""Thin wrappers of the system calls that make mounts and namespaces.
+
+Each says what it needs; all raise OSError. Constants are those of the Linux UAPI headers
+(linux/mount.h, linux/sched.h, linux/capability.h, linux/prctl.h).
+"""
+
+import ctypes
+import os
+import struct
+from types import TracebackType
+from typing import Self
+
+from holdall.system.kernel import checked, libc
+
+READ_ONLY, NO_SETUID, NO_DEVICES = 1, 2, 4
+RECURSIVE, SLAVE = 0x4000, 1 << 19
+CARELESS = READ_ONLY | NO_SETUID | NO_DEVICES
+"""What every mount here has: nothing in it is written, no device and no set user id counts."""
+
+_CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000
+_DETACH, _NO_FOLLOW = 2, 8
+_OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _MOUNT_SETATTR = 428, 429, 430, 431, 432, 442
+_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
+_AT_FDCWD, _AT_EMPTY_PATH, _FROM_DESCRIPTOR = -100, 0x1000, 4
+_CLOEXEC = 1  # of fsopen and fsmount
+_SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
+_PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 38, 47, 2
+_CAP_VERSION, _CAP_SYS_ADMIN = 0x20080522, 21
+
+
+def new_namespaces(*, user: bool) -> None:
+    """Leave the mount namespace for a copy of it; with `user` in a new user namespace around it.
+
+    Without `user` for root; with it, for a process of one thread.
+    """
+    flags = _CLONE_NEWNS | (_CLONE_NEWUSER if user else 0)
+    checked(libc().unshare(flags), "unshare")
+
+
+def receive_only() -> None:
+    """Let no mount made here be seen elsewhere; what the host unmounts still goes away here."""
+    mount("none", "/", None, RECURSIVE | SLAVE)
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, data: str = "") -> None:
+    """mount(2)."""
+    given = None if kind is None else kind.encode()
+    arguments = (os.fsencode(source), os.fsencode(target), given, ctypes.c_ulong(flags))
+    checked(libc().mount(*arguments, os.fsencode(data) or None), target)
+
+
+def detach(target: str) -> None:
+    """Take the topmost mount at a path away; who uses it still may to the end."""
+    checked(libc().umount2(os.fsencode(target), _DETACH | _NO_FOLLOW), target)
+
+
+def bind(folder: str, target: str) -> None:
+    """Show a folder at another place, read-only from its first moment there."""
+    clone = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
+    tree = _call(_OPEN_TREE, _AT_FDCWD, os.fsencode(folder), clone, what=folder)
+    try:
+        attributes = struct.pack("<QQQQ", CARELESS, 0, 0, 0)
+        size = len(attributes)
+        _call(_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, attributes, size, what=folder)
+        _attach(tree, target)
+    finally:
+        os.close(tree)
+
+
+class Configuration:
+    """A mount while it is put together (fsopen, fsconfig, fsmount)."""
+
+    def __init__(self, kind: str) -> None:
+        self._fd = _call(_FSOPEN, kind.encode(), _CLOEXEC, what=kind)
+
+    def __enter__(self) -> Self:
+        """It is closed at the end, whether something was mounted or not."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        os.close(self._fd)
+
+    def set(self, key: str, value: str) -> None:
+        """Set an option; a value has at most 255 bytes."""
+        data = os.fsencode(value)
+        _call(_FSCONFIG, self._fd, _SET_STRING, key.encode(), data, 0, what=f"{key}={value}")
+
+    def make(self) -> int:
+        """The descriptor of the mount, which is attached to nothing; read-only."""
+        _call(_FSCONFIG, self._fd, _SET_FLAG, b"ro", None, 0, what="ro")
+        _call(_FSCONFIG, self._fd, _CREATE, None, None, 0, what="create")
+        return _call(_FSMOUNT, self._fd, _CLOEXEC, CARELESS, what="fsmount")
+
+
+def attach(mounted: int, target: str) -> None:
+    """Put a mount that `Configuration.make` made at a place, and close its descriptor."""
+    try:
+        _attach(mounted, target)
+    finally:
+        os.close(mounted)
+
+
+def no_new_privileges() -> None:
+    """Let no program that this process becomes have more rights than it has (no setuid)."""
+    checked(libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
+
+
+def keep_mounting() -> None:
+    """Let the program that this process becomes mount, where this process may."""
+    header = struct.pack("<Ii", _CAP_VERSION, 0)
+    sets = ctypes.create_string_buffer(24)
+    checked(libc().capget(header, sets), "capget")
+    words = list(struct.unpack("<6I", sets.raw))  # effective, permitted, inheritable, twice
+    words[2] |= 1 << _CAP_SYS_ADMIN
+    checked(libc().capset(header, struct.pack("<6I", *words)), "capset")
+    raised = libc().prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_SYS_ADMIN, 0, 0)
+    checked(raised, "prctl")
+
+
+def _attach(mounted: int, target: str) -> None:
+    place = os.fsencode(target)
+    _call(_MOVE_MOUNT, mounted, b"", _AT_FDCWD, place, _FROM_DESCRIPTOR, what=target)
+
+
+def _call(number: int, *arguments: int | bytes | None, what: str) -> int:
+    given = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
+    return checked(libc().syscall(ctypes.c_long(number), *given), what)

@@ -1,0 +1,156 @@
+"""Programs that serve a file system over FUSE: started, awaited, and made to end in time.
+
+A program for one's own namespace gets just the right it needs to mount there, so no program that
+has more rights than its user is ever called; one that is to outlive this process mounts by
+``fusermount3`` where its user is not root.
+"""
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from holdall.errors import ProgramError, UnsupportedError
+from holdall.system.kernel import die_with_parent
+from holdall.system.mount_calls import detach, keep_mounting, no_new_privileges
+from holdall.system.mount_table import TABLE
+
+PATIENCE = 30.0
+"""Seconds a program has until it serves."""
+
+_FUSE = "/dev/fuse"
+_COMPLAINT = 4096  # bytes that are kept of what a program says
+
+
+def serve_here(argv: Sequence[str], target: str) -> None:
+    """Have a program serve at `target`, in this process's own namespace.
+
+    It is killed when this process ends, whatever program that is by then, and only then: neither
+    signals from a terminal nor a closed one reach it. Raises UnsupportedError and ProgramError.
+    """
+    try:
+        os.close(os.open(_FUSE, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        raise UnsupportedError(
+            f"{_FUSE} may not be opened ({(error.strerror or '').lower()}), so no image can be "
+            "shown to one app: have it readable and writable for all, as systems commonly do, or "
+            "use the form tree."
+        ) from error
+    above = os.getpid()
+
+    def prepare() -> None:
+        die_with_parent()
+        if os.getppid() != above:
+            os._exit(1)
+        no_new_privileges()
+        if os.geteuid() != 0:
+            keep_mounting()
+
+    _serve(argv, target, prepare)
+
+
+def serve_on(argv: Sequence[str], target: str, keep: int) -> None:
+    """Have a program serve at `target` until that is unmounted; it keeps the descriptor `keep`.
+
+    Raises ProgramError.
+    """
+
+    def prepare() -> None:
+        fcntl.fcntl(keep, fcntl.F_SETFD, 0)
+
+    _serve(argv, target, prepare)
+
+
+def _serve(argv: Sequence[str], target: str, prepare: Callable[[], None]) -> None:
+    before = os.stat(target).st_dev
+    complaint = _paper()
+    # opened before the program is there, so that no change is missed
+    table = os.open(TABLE, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        child = os.fork()
+        if child == 0:
+            _become(argv, complaint, prepare)
+        try:
+            _await(child, table, target, before)
+        except BaseException as error:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            with suppress(OSError):
+                if not isinstance(error, _NotServedError) or error.mounted:
+                    detach(target)
+            if not isinstance(error, _NotServedError):
+                raise
+            program = os.path.basename(argv[0])
+            said = _first_line(complaint) or error.reason
+            raise ProgramError(f"{program} does not show {argv[-2]}: {said}.") from error
+    finally:
+        os.close(complaint)
+        os.close(table)
+
+
+class _NotServedError(Exception):
+    def __init__(self, reason: str, *, mounted: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.mounted = mounted
+
+
+def _await(child: int, table: int, target: str, before: int) -> None:
+    """Return when something is mounted at `target` and answers."""
+    import select
+
+    process = os.pidfd_open(child)
+    try:
+        poller = select.poll()
+        poller.register(table, select.POLLPRI | select.POLLERR)
+        poller.register(process, select.POLLIN)
+        end = time.monotonic() + PATIENCE
+        while True:
+            ready = {fd for fd, _ in poller.poll(max(0.0, end - time.monotonic()) * 1000)}
+            try:
+                mounted = os.stat(target).st_dev != before
+            except OSError as error:
+                raise _NotServedError(error.strerror or str(error), mounted=True) from error
+            if process in ready:
+                raise _NotServedError("it ended and said nothing", mounted=mounted)
+            if mounted:
+                return
+            if not ready:
+                raise _NotServedError(f"not within {PATIENCE:g} seconds", mounted=False)
+    finally:
+        os.close(process)
+
+
+def _become(argv: Sequence[str], complaint: int, prepare: Callable[[], None]) -> None:
+    """In the child: become the program, or end."""
+    try:
+        os.setsid()
+        prepare()
+        silence = os.open(os.devnull, os.O_RDWR)
+        os.dup2(silence, 0)
+        os.dup2(silence, 1)
+        os.dup2(complaint, 2)
+        os.chdir("/")
+        environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8"}
+        os.execve(argv[0], list(argv), environment)  # noqa: S606 - as meant
+    except OSError as error:
+        os.write(complaint, (error.strerror or str(error)).encode())
+    finally:
+        os._exit(127)
+
+
+def _paper() -> int:
+    """A file in memory to complain into: it is never in the way, and does not grow."""
+    fd = os.memfd_create("complaint", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, _COMPLAINT)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return fd
+
+
+def _first_line(complaint: int) -> str:
+    said = os.pread(complaint, _COMPLAINT, 0).rstrip(b"\0").decode(errors="replace")
+    lines = [line.strip() for line in said.splitlines()]
+    return next((line.rstrip(".") for line in lines if line), "")
