@@ -28,12 +28,15 @@ def sweep(layout: Layout, *, patiently: bool = False) -> int:
     Those are what still runs; and unless `patiently`, what another process is freeing.
     """
     in_use = is_shared if patiently else is_leased
-    leased = 0
+    leased = freed = 0
     for path in waiting(layout):
         if in_use(f"{path}/lease"):
             leased += 1
         else:
             _free(path)
+            freed += 1
+    if freed:
+        _sweep_pool(layout)
     return leased
 
 
@@ -44,16 +47,17 @@ def sweep_to_the_end(layout: Layout) -> None:
     """
     if sweep(layout):
         for path in waiting(layout):
-            leave_behind(partial(_free_when_ended, path))
+            leave_behind(partial(_free_when_ended, layout, path))
 
 
-def _free_when_ended(path: str) -> None:
+def _free_when_ended(layout: Layout, path: str) -> None:
     with suppress(FileNotFoundError):
         fd = os.open(f"{path}/lease", os.O_RDWR | os.O_CLOEXEC)
         try:
             # another kind of lock than the lease's: one process waits for each version
             if try_exclusive(fd):
                 _free(path)
+                _sweep_pool(layout)
         finally:
             os.close(fd)
 
@@ -63,13 +67,16 @@ def clear_staging(layout: Layout) -> None:
 
     What has a lease may be a version that was just replaced and still runs: it goes to the trash.
     """
-    for name in each_child(layout.staging, lambda _name: True):
+    left = each_child(layout.staging, lambda _name: True)
+    for name in left:
         path = f"{layout.staging}/{name}"
         if os.path.lexists(f"{path}/lease"):
             os.makedirs(layout.trash, exist_ok=True)
             os.rename(path, f"{layout.trash}/{name}")
         else:
             remove_tree(path)
+    if left:
+        _sweep_pool(layout)
 
 
 def clear_strays(layout: Layout) -> None:
@@ -92,6 +99,14 @@ def _clear(folder: str, *, depth: int) -> None:
             _clear(path, depth=depth - 1)
             with suppress(OSError):
                 os.rmdir(path)
+
+
+def _sweep_pool(layout: Layout) -> None:
+    """Free what only the pool has any more."""
+    if os.path.isdir(layout.pool):
+        from holdall.store import pool
+
+        pool.sweep(layout.root)
 
 
 def _free(path: str) -> None:
