@@ -50,6 +50,7 @@ COMMANDS = (
     Row("repair", "care", "mend damaged files from a bundle"),
     Row("gc", "care", "free what is no longer needed, and old versions"),
     Row("forms", "forms", "show what each installed form gives on this machine"),
+    Row("settings", "settings", "show and change what is set for a store"),
     Row("export", "care", "show an app in the host's menus again"),
     Row("unexport", "care", "take an app out of the host's menus"),
     Row("remote", "remotes", "add, list and remove the repositories to get apps from"),
