@@ -143,8 +143,9 @@ class Usage(NamedTuple):
 def usage(host: Host) -> list[Usage]:
     """What each ref takes on the disk.
 
-    Last, under the ref "partial", what interrupted commands have made, and under "trash" what waits
-    to be freed.
+    Last, under the ref "partial", what interrupted commands have made, under "trash" what waits to
+    be freed, and under "pool" the objects that apps share: their number, and what they would take
+    without. What apps have of them is counted with each app.
     """
     found = []
     for ref in host.catalog.refs():
@@ -154,11 +155,17 @@ def usage(host: Host) -> list[Usage]:
             Usage(str(ref), len(installed), apparent, _unique([item.path for item in installed]))
         )
     passing = (host.layout.partial, host.layout.trash)
-    return found + [
+    found += [
         Usage(os.path.basename(folder), len(names), 0, _unique([folder]))
         for folder in passing
         if (names := each_child(folder))
     ]
+    if os.path.isdir(host.layout.pool):
+        from holdall.store import pool
+
+        stats = pool.stats(host.layout.root)
+        found.append(Usage("pool", stats.objects, stats.apart, stats.size))
+    return found
 
 
 def _unique(folders: list[str]) -> int:

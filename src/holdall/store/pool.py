@@ -108,11 +108,13 @@ class Pool(NamedTuple):
 class Stats(NamedTuple):
     """What the pools of a store have; sizes in bytes on the disk, each inode counted once.
 
-    `unused` is what the next sweep gives back.
+    `apart` is what deployments' links would take if each were a file of its own, `unused` what the
+    next sweep gives back.
     """
 
     objects: int
     size: int
+    apart: int
     unused: int
 
 
@@ -149,12 +151,13 @@ def stats(store: str) -> Stats:
     inodes: dict[int, list[int]] = {}
     for folder in _pools(store):
         for _, status in _objects(folder):
-            names = inodes.setdefault(status.st_ino, [0, status.st_nlink, status.st_blocks * 512])
-            names[0] += 1
+            entry = inodes.setdefault(status.st_ino, [status.st_blocks * 512, status.st_nlink])
+            entry[1] -= 1
     return Stats(
         len(inodes),
-        sum(size for _, _, size in inodes.values()),
-        sum(size for names, links, size in inodes.values() if names == links),
+        sum(size for size, _ in inodes.values()),
+        sum(size * links for size, links in inodes.values()),
+        sum(size for size, links in inodes.values() if not links),
     )
 
 
