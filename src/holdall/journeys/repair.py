@@ -20,6 +20,7 @@ from holdall.model.ref import RefPattern
 from holdall.model.tree import Tree
 from holdall.store.catalog import Deployment, Writer, writing
 from holdall.store.contents import ContentSource
+from holdall.store.pool import drop_damaged
 from holdall.store.several import Several
 from holdall.store.trust_state import publisher_of, read_keyring
 from holdall.system.files import write_atomic
@@ -84,6 +85,8 @@ def _mend(
     tree, _ = signed_tree(host, item)
     if form_of(item).TRAITS.links:
         faults = [path for path, _ in inspect(tree, item.files, fast=False)]
+        damaged = {file.digest for file in tree.files if file.path in faults}
+        drop_damaged(host.layout.root, damaged)
         left = mend(tree, item.files, faults, source, f"{writer.stage()}/files")
     else:
         faults, left = _lay_down_again(host, writer, item, tree, source)
