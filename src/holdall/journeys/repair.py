@@ -85,7 +85,8 @@ def _mend(
     tree, _ = signed_tree(host, item)
     if form_of(item).TRAITS.links:
         faults = [path for path, _ in inspect(tree, item.files, fast=False)]
-        damaged = {file.digest for file in tree.files if file.path in faults}
+        paths = set(faults)
+        damaged = {file.digest for file in tree.files if file.path in paths}
         drop_damaged(host.layout.root, damaged)
         left = mend(tree, item.files, faults, source, f"{writer.stage()}/files")
     else:
