@@ -18,7 +18,7 @@ import pytest
 
 from holdall.forms.table import FORMS
 from ledger import CASE, MEASURES, REFUSED_TO
-from specimen import Specimen, fingerprint, open_to_all, pack, write_made_up
+from specimen import Specimen, fingerprint, pack, write_made_up
 from stand import Case, Stand
 from surroundings import (
     PYTHON,
@@ -79,9 +79,21 @@ def own_mounts() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def memory_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def shelf() -> Iterator[Path]:
+    """A folder in memory, where there is one, that every user may read."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(
+        prefix="holdall-forms-", dir=shared if shared.is_dir() else None
+    ) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def memory_disk(shelf: Path) -> Iterator[Path]:
     """A folder in memory for file systems in files."""
-    folder = tmp_path_factory.mktemp("memory")
+    folder = shelf / "memory"
+    folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6g,mode=755", "forms", folder], check=True)
     yield folder
     subprocess.run(["umount", folder], check=True)
@@ -126,10 +138,10 @@ def ground(case: Case, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def specimen(tmp_path_factory: pytest.TempPathFactory) -> Specimen:
-    """The made-up app: two versions, the increment between them, and one with an image."""
-    folder = tmp_path_factory.mktemp("forms")
-    open_to_all(folder)
+def specimen(shelf: Path) -> Specimen:
+    """The made-up app: two versions, and the increment between them."""
+    folder = shelf / "specimen"
+    folder.mkdir()
     holdall = HoldallCli(PYTHON, environment_for(make_home(folder / "home")))
     trust = ("--trust-key", fingerprint(holdall))
     versions = tuple(write_made_up(APP, number, folder / f"v{number}") for number in (1, 2))

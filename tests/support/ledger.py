@@ -20,8 +20,8 @@ READABLE = "R2"
 REFUSED_TO = frozenset({("composefs", "user")})
 """What the kernel lets no ordinary user mount; measured as refused."""
 
-FOR_ALL = frozenset({"N4"})
-"""What is measured as an ordinary user, and holds for root then."""
+AS_USER = frozenset({"N4"})
+"""What only an ordinary user can measure; it holds for root then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Ledger:
             one
             for one in self.measurements
             if (one.form, one.requirement) == (form, requirement)
-            and (one.who == who or requirement in FOR_ALL)
+            and one.who == ("user" if requirement in AS_USER else who)
         ]
 
     def faults(self) -> Iterator[str]:

@@ -1,0 +1,77 @@
+"""What a form's life takes: no privilege, and no program that has one of its own."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from specimen import Specimen
+from stand import Case, Stand
+from surroundings import Require, expected, run
+
+pytestmark = pytest.mark.usefixtures("sandbox")
+
+STARTED = re.compile(r'execve\("([^"]+)".*= 0$', re.MULTILINE)
+
+
+def traced(stand: Stand, strace: Path, calls: str, *words: str | Path) -> str:
+    """The system calls of these kinds that a command and all it starts make."""
+    kept = stand.store.parent / "calls"
+    argv = [stand.cli.python, "-m", "holdall", *stand.options, *words]
+    finished = run(
+        [strace, "-f", "-qq", "-e", f"trace={calls}", "-e", "signal=none", "-o", kept, *argv],
+        environment=stand.cli.environment,
+        user=stand.cli.user,
+    )
+    expected(finished, 0)
+    return kept.read_text(errors="replace")
+
+
+def life(stand: Stand, specimen: Specimen) -> Iterator[tuple[str | Path, ...]]:
+    """All that happens to an app, as command lines."""
+    form = ("--form", stand.case.form)
+    yield ("install", *form, *specimen.trust, specimen.old.bundle)
+    yield ("run", specimen.app)
+    yield ("update", specimen.new.bundle)
+    yield ("run", specimen.app)
+    yield ("verify",)
+    yield ("convert", specimen.app, "--form", "tree")
+    yield ("convert", specimen.app, *form)
+    yield ("remove", specimen.app)
+    yield ("gc",)
+
+
+@pytest.mark.measures("N4", "N5")
+def test_no_program_with_privileges_of_its_own_is_started(
+    stand: Stand, case: Case, specimen: Specimen, require: Require
+) -> None:
+    strace = require("strace")
+    started = set()
+    for words in life(stand, specimen):
+        started |= set(STARTED.findall(traced(stand, strace, "execve", *words)))
+    assert any("bwrap" in program for program in started)
+    privileged = [program for program in started if gains(Path(program))]
+    assert not privileged
+    if case.who == "user":
+        assert stand.cli.user is None or stand.cli.user[0] != 0
+        assert os.geteuid() == 0 or not effective_capabilities()
+
+
+def gains(program: Path) -> bool:
+    """Whether a program gives who starts it a privilege."""
+    try:
+        status = program.stat()
+    except FileNotFoundError:
+        return False  # within a sandbox: nothing there can give any
+    capabilities = "security.capability" in os.listxattr(program)
+    return bool(status.st_mode & (stat.S_ISUID | stat.S_ISGID)) or capabilities
+
+
+def effective_capabilities() -> int:
+    status = Path("/proc/self/status").read_text()
+    found = re.search(r"^CapEff:\s*(\w+)", status, re.MULTILINE)
+    assert found is not None
+    return int(found[1], 16)
