@@ -161,6 +161,11 @@ def _is_sound(files: str, file: File, *, fast: bool) -> bool:
     root = os.open(files, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fd = open_beneath(root, file.path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        # a name whose content is elsewhere, and gone or, for the kernel, not what it should be
+        if error.errno not in {errno.EIO, errno.ENOENT}:
+            raise
+        return False
     finally:
         os.close(root)
     try:

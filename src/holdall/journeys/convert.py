@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from holdall.forms import seeding
 from holdall.forms.folder_source import FolderSource
-from holdall.forms.port import Work
+from holdall.forms.port import Base, Work
 from holdall.forms.viewing import Views
 from holdall.journeys.forming import (
     Decision,
@@ -109,6 +109,8 @@ def bring_to(
     Contents come from the version itself, each checked; or from `source` alone.
     """
     tree, version = signed_tree(host, item)
+    # what is mended takes nothing unread: versions share what is damaged
+    base = base_of(host, item.ref, decision.form) if source is None else None
     with Views() as views:
         if source is None:
             source = FolderSource(tree, folder_of(host, item, views))
@@ -120,7 +122,8 @@ def bring_to(
         meter = Meter(f"Converting {item.ref.id} {version}", layup.fresh_size, report)
         staged = writer.stage()
         try:
-            _stage(host, item, staged, decision, Contents(b"", layup, source, meter))
+            contents = Contents(b"", layup, source, meter)
+            _stage(host, item, staged, decision, contents, base=base)
         except BaseException:
             remove_tree(staged)
             raise
@@ -132,7 +135,13 @@ def bring_to(
 
 
 def _stage(
-    host: Host, item: Deployment, staged: str, decision: Decision, contents: Contents
+    host: Host,
+    item: Deployment,
+    staged: str,
+    decision: Decision,
+    contents: Contents,
+    *,
+    base: Base | None,
 ) -> None:
     """Make the same deployment in another form, whole and on the disk."""
     release = releases.parse(item.read("release"))
@@ -155,7 +164,8 @@ def _stage(
         means=Means(staged),
         meanwhile=write_beside,
         report=contents.meter.add,
-        base=base_of(host, item.ref, decision.form),
+        base=base,
+        metadata_image=release.metadata_image,
     )
     keep_record(decision, staged, decision.form.lay_down(work))
     write_new(f"{staged}/lease", b"")

@@ -1,0 +1,217 @@
+"""The form ``composefs``: a metadata image over a folder of contents shared by hard links.
+
+The kernel joins both by overlayfs: names, modes and sizes come from the image, bytes from files
+that the pool and other versions have too, so that every version, app and mount has one copy of them
+on the disk and in memory. The image is made here from the verified tree, and is what the release
+says it must be. For root: no kernel mounts EROFS in a user namespace.
+"""
+
+import errno
+import os
+from contextlib import suppress
+from typing import Any
+
+from holdall.errors import CorruptError, NotFoundError, UnsupportedError
+from holdall.forms import erofs, imaging, laying, seeding
+from holdall.forms.port import Cell, Fault, Place, Traits, Work
+from holdall.model.digest import Digest, Hasher, digest_of
+from holdall.model.tree import File, Tree
+from holdall.store import pool
+from holdall.system.files import write_new
+from holdall.system.kernel import enable_verity, measure_verity
+from holdall.system.means import Means
+from holdall.system.mounting import Composed, Mount
+
+TRAITS = Traits(
+    "composefs",
+    "a metadata image over contents shared by all versions and apps, joined by the kernel",
+    folder=False,
+)
+_IMAGE = "meta.erofs"
+_OBJECTS = "objects"
+_NEEDS = ("privileged", "kernel_erofs", "data_only_overlay")
+_PIECE = 2**20
+
+
+def lay_down(work: Work) -> dict[str, Any]:
+    """See `holdall.forms.port.Form`.
+
+    Nobody gets a content he cannot show: one that the pool has is linked once the same was produced
+    here. Versions of one ref give each other theirs, as in ``tree``.
+    """
+    if reason := work.means.lacking(*_NEEDS):
+        raise UnsupportedError(
+            f"The form {TRAITS.name} cannot be used here: {reason}; use the form tree or pool."
+        )
+    flat = _flat(work.tree)
+    shared = pool.pool_of(work.store, work.choice.pool, work.ref.id)
+    folder = f"{work.staged}/{_OBJECTS}"
+    digests: list[str] = []
+
+    def beside() -> None:
+        digests.append(_write_image(work))
+        imaging.stand_in(work.files)
+        work.meanwhile()
+
+    laying.lay_down(
+        seeding.plan(flat, _seeds(work)),
+        work.source,
+        folder,
+        verity=work.means.verity,
+        meanwhile=beside,
+        report=work.report,
+        give=shared.give,
+    )
+    if work.means.verity:
+        _protect(flat, folder)
+    shared.enter(flat.files, folder)
+    return {"digest": digests[0], "pool": work.choice.pool, "verity": work.means.verity}
+
+
+def mount(place: Place, means: Means) -> Mount | None:
+    """See `holdall.forms.port.Form`.
+
+    The image is read, which takes milliseconds, unless fs-verity holds its digest.
+    """
+    if reason := means.lacking(*_NEEDS):
+        raise UnsupportedError(
+            f"This app lies in the form {TRAITS.name}, which cannot be mounted here: {reason}; as "
+            "root, `holdall convert` brings it to the form tree or pool."
+        )
+    image = f"{place.folder}/{_IMAGE}"
+    try:
+        digest = _measure(image, fast=True)
+    except FileNotFoundError as error:
+        raise NotFoundError(
+            f"{image} is missing; `holdall repair` makes it anew from a bundle."
+        ) from error
+    if digest != place.record.get("digest"):
+        raise CorruptError(f"{image} was changed; `holdall repair` makes it anew from a bundle.")
+    return Composed(image, f"{place.folder}/{_OBJECTS}", verity=bool(place.record.get("verity")))
+
+
+def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:
+    """See `holdall.forms.port.Form`."""
+    expected = str(Digest(digest_of(erofs.image(tree))))
+    faults = []
+    try:
+        right = _measure(f"{place.folder}/{_IMAGE}", fast=fast) == expected
+        fault = "" if right else "the metadata image was changed"
+    except FileNotFoundError:
+        fault = "the metadata image is missing"
+    except OSError as error:
+        # a damaged block: the disk's own word for it, or fs-verity's
+        if error.errno != errno.EIO:
+            raise
+        fault = "the metadata image is damaged"
+    if fault:
+        faults.append(("", fault))
+    if place.record.get("digest") != expected:
+        faults.append(("", "what was noted of the metadata image was changed"))
+    return faults
+
+
+def sweep(store: str) -> int:
+    """See `holdall.forms.port.Form`."""
+    return pool.sweep(store)
+
+
+def objects(place: Place, tree: Tree) -> seeding.Seed:
+    """All contents of a deployment as files that can be linked; `tree` is that of its release.
+
+    Each stands under its short name, and has one mode only. Raises OSError.
+    """
+    complete = os.stat(f"{place.folder}/lease").st_mtime_ns
+    return seeding.Seed(_flat(tree), f"{place.folder}/{_OBJECTS}", complete)
+
+
+def cells(means: Means) -> dict[str, Cell]:
+    """See `holdall.forms.port.Form`."""
+    reason = means.lacking(*_NEEDS)
+    when_read = (
+        Cell("yes", "fs-verity checks each block when it is read, overlayfs each file")
+        if means.verity
+        else Cell("partly", "`holdall verify` finds a change; nothing checks while files are read")
+    )
+    return {
+        "R1": Cell("yes", "laid down from a bundle, as it arrives; the release names the image"),
+        "R2": Cell("no", reason) if reason else Cell("yes", "overlayfs over EROFS in the kernel"),
+        "N1": Cell("yes", "an increment takes its bases from the contents themselves"),
+        "N2": Cell("yes", "one inode for each content, on disk and in memory, for every mount"),
+        "N3": Cell("yes", "staged, synced once, renamed; a mount keeps it after it was removed"),
+        "N4": Cell("no", "no kernel mounts EROFS in a user namespace"),
+        "N5": Cell("yes", "needs no other program"),
+        "N6": Cell("yes", "the image is made here, from the verified tree"),
+        "N7": when_read,
+        "N8": Cell("no", "holdall checks the signature; the kernel is given no key"),
+        "N9": Cell("yes", "copied out when it is installed, and checked"),
+    }
+
+
+def _flat(tree: Tree) -> Tree:
+    """The objects of a tree as files of one folder, under the names that its image says.
+
+    The mode is of no account there; it is that of a program where one has the content, so that the
+    other forms can share it.
+    """
+    programs = {file.digest for file in tree.files if file.executable}
+    sizes = tree.contents
+    return Tree(
+        tuple(
+            File(name, digest, sizes[digest], digest in programs)
+            for digest, name in erofs.names(tree).items()
+        )
+    )
+
+
+def _seeds(work: Work) -> list[seeding.Seed | seeding.Objects]:
+    """Those of the plan, after the older version's own objects, which can be linked."""
+    seeds = [loan.seed for loan in work.layup.loans]
+    if work.base:
+        with suppress(OSError):
+            return [objects(work.base.place, work.base.tree), *seeds]
+    return seeds
+
+
+def _write_image(work: Work) -> str:
+    """Make the metadata image; returns its digest, which must be what the release says."""
+    data = erofs.image(work.tree)
+    digest = str(Digest(digest_of(data)))
+    if work.metadata_image not in {digest, ""}:
+        raise CorruptError(
+            f"The release of {work.ref} names the metadata image {work.metadata_image}, but its "
+            f"tree makes {digest}; its publisher has to build it anew."
+        )
+    image = f"{work.staged}/{_IMAGE}"
+    write_new(image, data)
+    if work.means.verity:
+        imaging.protect(image)
+    return digest
+
+
+def _protect(flat: Tree, folder: str) -> None:
+    """See that every object has fs-verity, also those that were linked from elsewhere."""
+    top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for file in flat.files:
+            fd = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+            try:
+                enable_verity(fd)
+            finally:
+                os.close(fd)
+    finally:
+        os.close(top)
+
+
+def _measure(image: str, *, fast: bool) -> str:
+    """The digest of the file `image`; with `fast` the kernel's word is taken, where it has one."""
+    fd = os.open(image, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if fast and (held := measure_verity(fd)) is not None:
+            return str(Digest(held))
+        hasher = Hasher()
+        while piece := os.read(fd, _PIECE):
+            hasher.update(piece)
+        return str(Digest(hasher.digest()))
+    finally:
+        os.close(fd)
