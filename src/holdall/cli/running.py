@@ -8,7 +8,7 @@ import os
 
 from holdall.cli.command import Command
 from holdall.cli.output import Output
-from holdall.desktop.start import described, start
+from holdall.desktop.start import described, must_be_mounted, start
 from holdall.errors import UsageError
 from holdall.journeys.host import Host
 from holdall.journeys.recovery import recover_if_needed
@@ -16,7 +16,9 @@ from holdall.model.ref import RefPattern
 
 
 def _run(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    recover_if_needed(host, out.report)
+    # launch files name their version, and know the store but not where it exports to
+    if not arguments.version:
+        recover_if_needed(host, out.report)
     deployment = host.catalog.current(RefPattern.parse(arguments.ref))
     if arguments.version:
         deployment = host.catalog.version(deployment.ref, arguments.version)
@@ -34,7 +36,13 @@ def _run(arguments: argparse.Namespace, host: Host, out: Output) -> int:
             {"ref": str(deployment.ref), "commands": commands}, [join(argv) for argv in commands]
         )
         return 0
-    return start(deployment.path, rest, os.environ, command=command)
+    # a runtime alone that has to be mounted is found by the launch file, which comes back here
+    entered = bool(arguments.version) or must_be_mounted(deployment.path)
+    if entered:
+        from holdall.journeys.mounting import enter
+
+        enter(host, deployment)
+    return start(deployment.path, rest, os.environ, command=command, entered=entered)
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ and for an app ``launch`` (POSIX sh) and ``launch.seccomp``. A ref's stub finds 
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,7 @@ from holdall.desktop.sockets import Bus
 from holdall.model.manifest import Manifest
 from holdall.model.ref import Ref
 from holdall.model.tree import Tree
+from holdall.store.layout import NOT_MOUNTED
 
 LAUNCH: Final = "launch"
 ARGUMENTS: Final = "launch.args"
@@ -145,11 +147,37 @@ def _launch(manifest: Manifest, sandbox: Sandbox, place: Place, *, filtered: boo
     )
     return (
         f"#!/bin/sh\n# Starts {manifest.ref} {manifest.version}. Made by holdall.\n"
+        + _unless_mounted(manifest, place)
         + steps((*before, *sandbox.steps, *after))
         + _DRY_RUN
         + _buses(sandbox.buses)
         + f'$start bwrap {words((*arguments, *sandbox.items, *command))} "$@"'
         + f" {redirected} 6<<PASSWD 7<<GROUP\n{_ACCOUNTS}"
+    )
+
+
+def _unless_mounted(manifest: Manifest, place: Place) -> str:
+    """The lines that have holdall mount first what lies in no plain folder: it comes back here."""
+    folders = [f"{place.deployment}/files"]
+    if manifest.runtime_ref is not None:
+        folders.append(f"{place.store}/active/{manifest.runtime_ref}/files")
+    missing = " || ".join(f"[ -e {quoted(f'{folder}/{NOT_MOUNTED}')} ]" for folder in folders)
+    digest = os.path.basename(place.deployment)
+    named = f"--root {quoted(place.store)} run {manifest.ref} --version {digest}"
+    interpreter = quoted(sys.executable or "/usr/bin/python3")
+    sentence = (
+        f"{manifest.id} lies in an image, and the holdall that mounts it is gone: put holdall on "
+        "the PATH."
+    )
+    return (
+        f'if [ -z "$HOLDALL_DRY_RUN" ] && [ "$HOLDALL_ENTERED" != {quoted(place.deployment)} ]'
+        f" && {{ {missing}; }}; then\n"
+        f'set -- {named} ${{HOLDALL_COMMAND:+--command="$HOLDALL_COMMAND"}} -- "$@"\n'
+        # -P: the working directory may be anyone's, and is no place for modules
+        f'[ -x {interpreter} ] && exec {interpreter} -P -m holdall "$@"\n'
+        'command -v holdall >/dev/null && exec holdall "$@"\n'
+        f"printf '%s\\n' {quoted(f'holdall: {sentence}')} >&2; exit 7\n"
+        "fi\n"
     )
 
 

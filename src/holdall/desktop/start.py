@@ -3,24 +3,42 @@
 On the start path: imports as little as can be.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from holdall.errors import HoldallError
+from holdall.store.layout import NOT_MOUNTED
 from holdall.system import process
 from holdall.system.files import read_regular
 
 _SHELL = "/bin/sh"
+_OWN = {"HOLDALL_COMMAND", "HOLDALL_DRY_RUN", "HOLDALL_ENTERED"}
+
+
+def must_be_mounted(deployment: str) -> bool:
+    """Whether the files of a deployment are not to be seen before something is mounted there."""
+    return os.path.lexists(f"{deployment}/files/{NOT_MOUNTED}")
 
 
 def start(
-    deployment: str, arguments: Sequence[str], environment: Mapping[str, str], *, command: str = ""
+    deployment: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    command: str = "",
+    entered: bool = False,
 ) -> NoReturn:
     """Become the app in a deployment's folder, active or not; `command` replaces the app's own.
 
-    The exit status is the app's. Raises HoldallError when the shell cannot be started.
+    `entered` says that what it and its runtime need was mounted by this process; else the launch
+    file sees to it. The exit status is the app's. Raises HoldallError when the shell cannot be
+    started.
     """
-    process.replace(*_started(deployment, arguments, environment, command))
+    argv, started = _started(deployment, arguments, environment, command)
+    if entered:
+        started["HOLDALL_ENTERED"] = deployment
+    process.replace(argv, started)
     raise HoldallError(f"{_SHELL} did not start.")
 
 
@@ -43,11 +61,7 @@ def described(
 def _started(
     deployment: str, arguments: Sequence[str], environment: Mapping[str, str], command: str
 ) -> tuple[list[str], dict[str, str]]:
-    kept = {
-        name: value
-        for name, value in environment.items()
-        if name not in {"HOLDALL_COMMAND", "HOLDALL_DRY_RUN"}
-    }
+    kept = {name: value for name, value in environment.items() if name not in _OWN}
     if command:
         kept["HOLDALL_COMMAND"] = command
     return [_SHELL, f"{deployment}/launch", *arguments], kept

@@ -9,11 +9,12 @@ from typing import Any, Literal, NamedTuple, Protocol
 from holdall.forms.seeding import Layup
 from holdall.model.ref import Ref
 from holdall.model.tree import Tree
+from holdall.store import layout
 from holdall.store.contents import ContentSource
 from holdall.system.means import Means
 from holdall.system.mounting import Mount
 
-NOT_MOUNTED = ".not-mounted"
+NOT_MOUNTED = layout.NOT_MOUNTED
 """The one name in the `files` of a deployment that has to be mounted; the mount covers it."""
 
 Fault = tuple[str, str]

@@ -10,6 +10,9 @@ from holdall.model.ref import Ref
 
 SYSTEM = "/var/lib/holdall"
 
+NOT_MOUNTED = ".not-mounted"
+"""The one name in the `files` of a deployment that has to be mounted; the mount covers it."""
+
 
 class Layout(NamedTuple):
     """The paths below one store's root."""

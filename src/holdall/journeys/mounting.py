@@ -1,0 +1,53 @@
+"""Making the files of installed versions readable: for one app that starts, or for everybody.
+
+On the start path of apps that have to be mounted: imports as little as can be.
+"""
+
+import os
+
+from holdall.desktop.start import must_be_mounted
+from holdall.errors import HoldallError, NotFoundError
+from holdall.journeys.host import Host
+from holdall.model.ref import Ref
+from holdall.store.catalog import Deployment
+from holdall.system.means import Means
+from holdall.system.mounting import Mount, perform
+from holdall.system.namespace import leave_host
+
+
+def enter(host: Host, deployment: Deployment) -> None:
+    """Mount what an app and its runtime need, where this process and those after it see it.
+
+    Without anything to mount nothing is changed. Raises UnsupportedError with what would help,
+    CorruptError, ProgramError, and NotFoundError for what was removed in this moment.
+    """
+    try:
+        runtime = _runtime_of(host, deployment)
+        needed = [one for one in (deployment, runtime) if one and must_be_mounted(one.path)]
+        if needed:
+            leave_host()
+            means = Means(host.layout.root)
+            means.user_namespaces = True  # this is in one, or needs none
+            for one in needed:
+                mount = mount_of(host, one, means)
+                if mount is not None:
+                    perform(mount, one.files)
+    except (HoldallError, OSError) as error:
+        if os.path.isdir(deployment.path):
+            raise
+        raise NotFoundError(f"{deployment.ref} was removed in this moment.") from error
+
+
+def mount_of(host: Host, deployment: Deployment, means: Means) -> Mount | None:
+    """The mount that makes a deployment's files readable, None where they are without."""
+    from holdall.forms.port import Place
+    from holdall.forms.table import form_named
+
+    record = deployment.record
+    place = Place(host.layout.root, deployment.path, record)
+    return form_named(record["form"]).mount(place, means)
+
+
+def _runtime_of(host: Host, deployment: Deployment) -> Deployment | None:
+    runtime = str(deployment.facts()["manifest"].get("runtime", ""))
+    return host.catalog.active(Ref.parse(runtime)) if "/" in runtime else None
