@@ -1,7 +1,6 @@
 """Images that are made where an app is installed: the same from the same files, and checked."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,7 +81,8 @@ def laid_down(folder: Path, staged: Path, choice: Choice) -> tuple[Place, Tree]:
 def extracted(place: Place, tree: Tree, target: Path) -> Path:
     kind, size = place.record["kind"], place.record["size"]
     paths = [file.path for file in tree.files]
-    images.extract(kind, f"{place.folder}/image", 0, size, folder=str(target), paths=paths)
+    with Path(f"{place.folder}/image").open("rb") as image:
+        images.extract(kind, image.fileno(), 0, size, folder=str(target), paths=paths)
     return target
 
 
@@ -106,6 +106,44 @@ def test_equal_files_make_an_equal_image(folder: Path, tmp_path: Path, kind: str
     os.utime(again / "deep", (5, 5))
     second, _ = laid_down(again, tmp_path / "store/two", Choice(image=kind))
     assert first.record == second.record
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_listing_is_that_of_the_tree(folder: Path, tmp_path: Path, kind: str) -> None:
+    place, tree = laid_down(folder, tmp_path / "store/one", Choice(image=kind))
+    with Path(f"{place.folder}/image").open("rb") as image:
+        imaging.check_listing(kind, image.fileno(), 0, place.record["size"], tree=tree)
+
+
+@pytest.mark.parametrize("change", ["add", "drop", "mode", "size", "link", "kind", "folder"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_listing_is_not(folder: Path, tmp_path: Path, kind: str, change: str) -> None:
+    tree = scan(str(folder)).tree
+    match change:
+        case "add":
+            (folder / "deep/more").touch()
+        case "drop":
+            (folder / "deep/3.py").unlink()
+        case "mode":
+            (folder / "deep/3.py").chmod(0o755)
+        case "size":
+            (folder / "deep/3.py").write_bytes(b"x")
+        case "link":
+            (folder / "link").unlink()
+            (folder / "link").symlink_to("../inside")
+        case "kind":
+            (folder / "link").unlink()
+            (folder / "link").write_bytes(b"../outside")
+        case _:
+            (folder / "empty folder").rmdir()
+            (folder / "empty folder").touch()
+    place, _ = laid_down(folder, tmp_path / "store/one", Choice(image=kind))
+    size = place.record["size"]
+    with (
+        Path(f"{place.folder}/image").open("rb") as image,
+        pytest.raises(CorruptError, match="not the files its release names"),
+    ):
+        imaging.check_listing(kind, image.fileno(), 0, size, tree=tree)
 
 
 def test_only_the_image_stays(folder: Path, tmp_path: Path) -> None:
@@ -173,7 +211,7 @@ def test_others_get_the_kind_that_is_served_here(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def without_fuse(tmp_path: Path) -> Iterator[Machine]:
+def without_fuse(tmp_path: Path) -> Machine:
     machine = Machine(tmp_path, privileged=False, user_namespaces=True, fuse=False)
     machine.kernel_squashfs = machine.kernel_erofs = False
     return machine
@@ -203,6 +241,6 @@ def test_what_is_no_image_is_not_read(tmp_path: Path, kind: str) -> None:
     work.mkdir()
     image = work / "image"
     image.write_bytes(bytes(8192))
-    with pytest.raises(CorruptError, match="cannot be read"):
-        images.extract(kind, str(image), 0, 8192, folder=str(work / "out"), paths=["a"])
+    with image.open("rb") as file, pytest.raises(CorruptError, match="cannot be read"):
+        images.extract(kind, file.fileno(), 0, 8192, folder=str(work / "out"), paths=["a"])
     assert sorted(path.name for path in work.iterdir()) == ["image"]

@@ -7,19 +7,22 @@ made is read by a program in user space, unless somebody said otherwise.
 import errno
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 from holdall.errors import CorruptError, NotFoundError, UnsupportedError
 from holdall.forms import laying
 from holdall.forms.port import NOT_MOUNTED, Cell, Fault, Work
 from holdall.model import tree as trees
 from holdall.model.digest import BLOCK, Digest, digest_of_leaves, leaf_hashes
+from holdall.model.tree import Directory, File, Symlink, Tree
 from holdall.system import images
+from holdall.system.erofs_image import Found
 from holdall.system.files import remove_tree, write_new
 from holdall.system.kernel import enable_verity, measure_verity
 from holdall.system.means import Means
 from holdall.system.mounting import KernelImage, Mount, ServedImage
 
+_LINE = 128  # bytes a program may take to tell of an entry, beside its name
 _PIECE = 256 * BLOCK
 _MAKERS = {images.EROFS: "mkfs.erofs", images.SQUASHFS: "mksquashfs"}
 _SERVERS = {images.EROFS: "erofsfuse", images.SQUASHFS: "squashfuse"}
@@ -107,6 +110,34 @@ def protect(image: str) -> None:
         enable_verity(fd)
     finally:
         os.close(fd)
+
+
+def check_listing(kind: str, fd: int, offset: int, size: int, *, tree: Tree) -> None:
+    """Raise CorruptError unless an image has just the names, kinds, modes and sizes of a tree.
+
+    Contents are not looked at.
+    """
+    expected = {"": Found("drwxr-xr-x", 0)}
+    for entry in tree.entries:
+        match entry:
+            case Directory(path):
+                expected[path] = Found("drwxr-xr-x", 0)
+            case Symlink(path, target):
+                expected[path] = Found("lrwxrwxrwx", len(target.encode()), target)
+            case File(path, _, length, executable):
+                expected[path] = Found("-rwxr-xr-x" if executable else "-rw-r--r--", length)
+            case _:
+                assert_never(entry)
+    room = sum(len(path.encode()) + found.size for path, found in expected.items() if found.target)
+    limit = room + sum(_LINE + len(path.encode()) for path in expected)
+    found = images.listing(kind, fd, offset, size, limit=limit)
+    if found != expected:
+        wrong = min(
+            path for path in found.keys() | expected if found.get(path) != expected.get(path)
+        )
+        raise CorruptError(
+            f"The image has not the files its release names, which shows at {wrong!a}."
+        )
 
 
 class Measure(NamedTuple):

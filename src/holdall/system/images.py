@@ -6,14 +6,17 @@ version of the program is the same: no times, no owners, no extended attributes.
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from holdall.errors import CorruptError, NoSpaceError, ProgramError, UsageError
+from holdall.system import erofs_image
+from holdall.system.erofs_image import Found
 from holdall.system.files import remove_tree
-from holdall.system.process import find_program, run
+from holdall.system.process import find_program, run, run_capped
 
 EROFS, SQUASHFS = "erofs", "squashfs"
 KINDS = (EROFS, SQUASHFS)
@@ -25,6 +28,10 @@ _BLOCK = 128 * 2**10  # of squashfs: what one read of a few bytes decodes
 _CLUSTER = 64 * 2**10  # of EROFS, in the same way
 _NO_COPYING = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _PLAIN_SQUASHFS = ("-noI", "-noId", "-noD", "-noF", "-noX")
+_ATTRIBUTES_AT = 56  # struct squashfs_super_block: xattr_id_table_start
+_LISTED = re.compile(rb"([-dlbcps][-rwxsStT]{9}) 0/0 +(\d+) [-\d]{10} [\d:]{5} /?(.*)", re.DOTALL)
+_ARROW = " -> "
+_LINE = 64  # bytes that telling of an entry takes at least
 _FULL = "No space left on device"
 # unlike the caller's: mksquashfs takes no times beside SOURCE_DATE_EPOCH
 _SURROUNDINGS = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -104,27 +111,77 @@ def _squashfs_options(level: int) -> Sequence[str]:
     return ("-comp", "zstd", "-b", str(_BLOCK), *how, *times, *owners, *manner)
 
 
-def extract(
-    kind: str, file: str, offset: int, size: int, *, folder: str, paths: Collection[str]
-) -> None:
-    """Read the files `paths`, or more, out of the image at `offset` in `file`.
+def listing(kind: str, fd: int, offset: int, size: int, *, limit: int) -> dict[str, Found]:
+    """Every entry of the image at `offset` of an open file by its path, the root's as "".
 
-    They are in the new folder `folder`, as they are in the image, whatever that is; but they are
-    regular files and no links. What was written beside it is gone then. Raises UnsupportedError,
-    CorruptError and NoSpaceError.
+    Raises CorruptError for what is no image, has extended attributes or owners, or takes more than
+    `limit` bytes to tell; UnsupportedError.
+    """
+    found: dict[str, Found] = {}
+    if kind == EROFS:
+
+        def read(start: int, length: int) -> bytes:
+            return os.pread(fd, max(0, min(length, size - start)), offset + start)
+
+        listed = erofs_image.entries(read, limit // _LINE)
+    else:
+        listed = _squashfs_entries(fd, offset, limit)
+    for path, entry in listed:
+        if path in found:
+            raise CorruptError("The image has two files of one name.")
+        found[path] = entry
+    return found
+
+
+def _squashfs_entries(fd: int, offset: int, limit: int) -> Iterator[tuple[str, Found]]:
+    if os.pread(fd, 8, offset + _ATTRIBUTES_AT) != b"\xff" * 8:
+        raise CorruptError("The image is no squashfs image without extended attributes.")
+    program = reader(SQUASHFS)
+    options = ("-lln", "-UTC", "-dest", "", "-no-progress", "-offset", str(offset))
+    try:
+        said = run_capped([program, *options, path_of(fd)], env=_SURROUNDINGS, limit=limit)
+    except ProgramError as error:
+        raise CorruptError(f"The image cannot be read: {error}") from error
+    for line in said.split(b"\n")[:-1]:
+        parts = _LISTED.fullmatch(line)
+        if parts is None:
+            raise CorruptError("The image has an entry that no app's image has.")
+        mode, size, name = parts[1].decode(), int(parts[2]), _text(parts[3])
+        if mode[0] == "l":
+            # a link's own length says where its name ends
+            end = len(parts[3]) - size - len(_ARROW)
+            name, target = _text(parts[3][: max(end, 0)]), _text(parts[3][max(end, 0) :])
+            yield name, Found(mode, size, target.removeprefix(_ARROW))
+        else:
+            yield name, Found(mode, 0 if mode[0] == "d" else size)
+
+
+def path_of(fd: int) -> str:
+    """A path that programs this process starts can open a file by."""
+    return f"/proc/{os.getpid()}/fd/{fd}"
+
+
+def extract(
+    kind: str, fd: int, offset: int, size: int, *, folder: str, paths: Collection[str]
+) -> None:
+    """Read the files `paths`, or more, out of the image at `offset` of an open file.
+
+    They are in the new folder `folder`, as they are in the image. For images whose `listing` was
+    found right: names that lead elsewhere are followed. Raises UnsupportedError, CorruptError and
+    NoSpaceError.
     """
     program = reader(kind)
     os.mkdir(f"{folder}.d", 0o700)
     try:
         if kind == SQUASHFS:
-            _unsquash(program, file, offset, f"{folder}.d", paths)
+            _unsquash(program, path_of(fd), offset, f"{folder}.d", paths)
         else:
-            with _alone(file, offset, size, f"{folder}.d/image") as path:
+            with _alone(fd, offset, size, f"{folder}.d/image") as path:
                 _run([program, f"--extract={folder}.d/files", "--no-preserve", path])
         _check_regular(f"{folder}.d/files", paths)
         os.rename(f"{folder}.d/files", folder)
     except ProgramError as error:
-        raise CorruptError(f"The image in {file} cannot be read: {error}") from error
+        raise CorruptError(f"The image cannot be read: {error}") from error
     finally:
         remove_tree(f"{folder}.d")
 
@@ -141,20 +198,16 @@ def _unsquash(program: str, file: str, offset: int, work: str, paths: Collection
 
 
 @contextmanager
-def _alone(file: str, offset: int, size: int, path: str) -> Iterator[str]:
+def _alone(fd: int, offset: int, size: int, path: str) -> Iterator[str]:
     """The image in a file of its own, which may be the one it is in."""
     if offset == 0:
-        yield file
+        yield path_of(fd)
         return
-    source = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            copy_range(source, out, size, start=offset)
-        finally:
-            os.close(out)
+        copy_range(fd, out, size, start=offset)
     finally:
-        os.close(source)
+        os.close(out)
     yield path
     os.unlink(path)
 
@@ -193,3 +246,7 @@ def copy_range(fd: int, out: int, size: int, *, start: int = 0) -> None:
             raise
         while start < end and (step := os.sendfile(out, fd, start, min(end - start, 2**24))):
             start += step
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")
