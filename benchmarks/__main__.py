@@ -1,7 +1,8 @@
 """``python -m benchmarks main-job`` or ``increments``: measure holdall beside its peers.
 
 Both print a table, and keep their figures; ``table`` prints all that are kept, and writes the page.
-``repositories`` measures what is served, and has a page of its own.
+``repositories`` measures what is served, and ``forms`` the installed forms; each has a page of its
+own.
 """
 
 import argparse
@@ -12,7 +13,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import building, deployment, increments, machine, page, repositories, sharing
+from benchmarks import (
+    building,
+    deployment,
+    forms,
+    increments,
+    machine,
+    page,
+    repositories,
+    sharing,
+)
 from benchmarks.data import DATASETS, Dataset, releases_of
 from benchmarks.disk import own_mounts, workplace
 from benchmarks.errors import BenchmarkError
@@ -78,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     increments.describe(increment)
     served = commands.add_parser("repositories", help="measure repositories, served by nginx")
     repositories.describe(served, _default_cache())
+    formed = commands.add_parser("forms", help="measure the installed forms; needs root")
+    forms.describe(formed, _default_cache())
     return parser
 
 
@@ -165,6 +177,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], page.Figures]] = {
     "main-job": _run,
     "increments": increments.run,
     "repositories": repositories.run,
+    "forms": forms.run,
     "table": lambda arguments: page.kept(arguments.results),
 }
 

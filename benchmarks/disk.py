@@ -1,4 +1,4 @@
-"""A journalled ext4 in a file in memory, the one kind of file system everything is timed on.
+"""File systems in files in memory, which everything is timed on: a journalled ext4, or a btrfs.
 
 Every timed run gets its own: a fresh one, or a copy of an image that was brought into the wanted
 state before. So no run meets what an earlier one left, in the cache or on the disk.
@@ -21,26 +21,35 @@ _CLONE_NEWNS = 0x00020000
 
 
 class Disks:
-    """Makes, copies and mounts images; all of them live in one folder in memory."""
+    """Makes, copies and mounts images; all of them live in one folder in memory.
 
-    def __init__(self, folder: Path, mount_point: Path, size: int) -> None:
+    ``system`` is ext4 or btrfs.
+    """
+
+    def __init__(self, folder: Path, mount_point: Path, size: int, system: str = "ext4") -> None:
         self._folder = folder
         self._mount_point = mount_point
         self._size = size
+        self._system = system
         folder.mkdir(parents=True, exist_ok=True)
 
     def image(self, name: str, fill: Callable[[Path], None]) -> Path:
         """Make an image, let ``fill`` bring it into its state, and keep it for copies."""
-        path = self._folder / f"{name}.ext4"
-        self._format(path)
+        path = self.blank(name)
         with self._mounted(path) as root:
             fill(root)
+        return path
+
+    def blank(self, name: str) -> Path:
+        """Make an image of an empty file system."""
+        path = self._folder / f"{name}.{self._system}"
+        self._format(path)
         return path
 
     @contextmanager
     def copy(self, image: Path) -> Iterator[Path]:
         """Mount a copy of an image; the copy is gone afterwards, the image as it was."""
-        path = self._folder / "copy.ext4"
+        path = self._folder / f"copy.{self._system}"
         _call("cp", "--sparse=always", str(image), str(path))
         try:
             with self._mounted(path) as root:
@@ -58,13 +67,17 @@ class Disks:
         path.unlink(missing_ok=True)
         with path.open("wb") as file:
             file.truncate(self._size)
+        if self._system == "btrfs":
+            _call("mkfs.btrfs", "-q", "-f", str(path))
+            return
         # Tables that are not written stay holes of the loop file: images are cheap to copy.
         lazy = "lazy_itable_init=1,lazy_journal_init=1"
         _call("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "has_journal", "-E", lazy, str(path))
 
     @contextmanager
     def _mounted(self, image: Path) -> Iterator[Path]:
-        _call("mount", "-o", "loop,noinit_itable", str(image), str(self._mount_point))
+        options = "loop,noinit_itable" if self._system == "ext4" else "loop"
+        _call("mount", "-o", options, str(image), str(self._mount_point))
         try:
             yield self._mount_point
         finally:
@@ -76,7 +89,7 @@ def _unmount(mount_point: Path, patience: float = 30) -> None:
     deadline = time.monotonic() + patience
     while True:
         try:
-            _call("umount", str(mount_point))
+            _call("umount", "-R", str(mount_point))
         except BenchmarkError:
             if time.monotonic() > deadline:
                 raise
@@ -97,6 +110,16 @@ def own_mounts() -> None:
         reason = os.strerror(ctypes.get_errno())
         raise BenchmarkError(f"cannot make a mount namespace: {reason}; run the benchmarks as root")
     _call("mount", "--make-rprivate", "/")
+
+
+@contextmanager
+def bind(source: Path, place: Path) -> Iterator[None]:
+    """Have a file seen at another's place for a while."""
+    _call("mount", "--bind", str(source), str(place))
+    try:
+        yield
+    finally:
+        _unmount(place)
 
 
 @contextmanager

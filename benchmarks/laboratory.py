@@ -19,7 +19,7 @@ from benchmarks.peers import missing_packages
 from benchmarks.subject import Holdall
 
 Figure = TypeVar("Figure")
-_DISK_SIZE = 8 << 30
+DISK_SIZE = 8 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def furnish(
     }
     laboratory = Laboratory(
         runner=Runner(folder / "stderr", environment),
-        disks=Disks(folder / "images", mount_point, _DISK_SIZE),
+        disks=Disks(folder / "images", mount_point, DISK_SIZE),
         shop=shop,
         cache=cache,
         subject=Holdall(shop, holdall),

@@ -6,6 +6,7 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -308,8 +309,12 @@ def peers(shop: Path) -> tuple[Contender, ...]:
     return (tar, Plain(tar), Ostree(shop), Flatpak(shop), Casync(shop))
 
 
-def missing_packages(contenders: tuple[Contender, ...]) -> tuple[str, ...]:
+def missing_packages(contenders: Iterable[Contender]) -> tuple[str, ...]:
     """Name the Debian packages whose commands are not here."""
-    needed = {program for contender in contenders for program in contender.programs}
-    absent = (program for program in needed if shutil.which(program.command) is None)
-    return tuple(sorted({program.package for program in absent}))
+    return absent({program for contender in contenders for program in contender.programs})
+
+
+def absent(programs: Iterable[Program]) -> tuple[str, ...]:
+    """Name the Debian packages of those programs that are not here."""
+    missing = (program for program in programs if shutil.which(program.command) is None)
+    return tuple(sorted({program.package for program in missing}))

@@ -60,6 +60,12 @@ class Holdall:
         command = Command.of(sys.executable, "-P", program, store, increment)
         return command.within(self._environment)
 
+    def imaging(self, store: Path, times: int) -> Command:
+        """Make the metadata image of the store's one app; by this Python, out of this checkout."""
+        program = Path(__file__).with_name("forms_image.py")
+        command = Command.of(sys.executable, "-P", program, store, str(times))
+        return command.within(self._environment)
+
     def plan(self, verb: Verb, release: Release, root: Path) -> Job:
         store = self.store(root)
         match verb:
