@@ -3,11 +3,12 @@
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from ledger import EVIDENCE
 from specimen import Specimen
 from stand import Case, Stand
 from surroundings import Require, expected, run
@@ -46,18 +47,21 @@ def life(stand: Stand, specimen: Specimen) -> Iterator[tuple[str | Path, ...]]:
 
 @pytest.mark.measures("N4", "N5")
 def test_no_program_with_privileges_of_its_own_is_started(
-    stand: Stand, case: Case, specimen: Specimen, require: Require
+    stand: Stand,
+    case: Case,
+    specimen: Specimen,
+    require: Require,
+    record_property: Callable[[str, object], None],
 ) -> None:
     strace = require("strace")
     started = set()
     for words in life(stand, specimen):
         started |= set(STARTED.findall(traced(stand, strace, "execve", *words)))
     assert any("bwrap" in program for program in started)
-    privileged = [program for program in started if gains(Path(program))]
-    assert not privileged
-    if case.who == "user":
-        assert stand.cli.user is None or stand.cli.user[0] != 0
-        assert os.geteuid() == 0 or not effective_capabilities()
+    helpers = sorted(program for program in started if gains(Path(program)))
+    record_property(EVIDENCE, {"setuid": helpers})
+    # to root they are programs as all others
+    assert case.who == "root" or not helpers
 
 
 def gains(program: Path) -> bool:
@@ -68,10 +72,3 @@ def gains(program: Path) -> bool:
         return False  # within a sandbox: nothing there can give any
     capabilities = "security.capability" in os.listxattr(program)
     return bool(status.st_mode & (stat.S_ISUID | stat.S_ISGID)) or capabilities
-
-
-def effective_capabilities() -> int:
-    status = Path("/proc/self/status").read_text()
-    found = re.search(r"^CapEff:\s*(\w+)", status, re.MULTILINE)
-    assert found is not None
-    return int(found[1], 16)

@@ -6,6 +6,7 @@ module it is only the words that tests and plugin share. Must not import holdall
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,11 @@ REFUSED_TO = frozenset({("composefs", "user")})
 
 AS_USER = frozenset({"N4"})
 """What only an ordinary user can measure; it holds for root then."""
+
+
+def is_full() -> bool:
+    """Whether all is measured that takes long, too: HOLDALL_CONFORMANCE=full."""
+    return os.environ.get("HOLDALL_CONFORMANCE") == "full"
 
 
 @dataclass(frozen=True, slots=True)

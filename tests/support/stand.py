@@ -1,6 +1,6 @@
 """Where a form is looked at: a store of somebody's, on a file system, and what runs from it.
 
-Must not import holdall: forms are met through the program, as a user does.
+Takes of holdall the names of forms: they are met through the program, as a user does.
 """
 
 import json
@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from holdall.forms.table import FORMS
+from ledger import REFUSED_TO
 from specimen import Specimen, Version
 from surroundings import Finished, HoldallCli
 
 UNSUPPORTED = 7
+ROOT, USER = "root", "user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,11 @@ class Case:
 
     def __str__(self) -> str:
         return f"{self.form}-{self.who}"
+
+
+CASES = tuple(
+    Case(form, who) for form in FORMS for who in (ROOT, USER) if (form, who) not in REFUSED_TO
+)
 
 
 class Guest:

@@ -1,0 +1,149 @@
+"""What a second version takes, on the disk and of the page cache, and that real apps are whole.
+
+The core of ansible is a pair small enough for every form and everybody. The whole ansible and
+PySide6 are taken once for each form as root; with HOLDALL_CONFORMANCE=full by everybody.
+"""
+
+import ctypes
+import errno
+import os
+import pwd
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ledger import EVIDENCE, GRADE, is_full
+from specimen import Specimen, Version, equip, fingerprint, pack
+from stand import CASES, Guest, Stand
+from surroundings import PYTHON, HoldallCli, environment_for, make_home
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benchmarks.data import DATASETS, Dataset, releases_of
+
+pytestmark = [pytest.mark.usefixtures("sandbox"), pytest.mark.network, pytest.mark.root]
+
+CORE = Dataset("core", ("2.18.14", "2.18.15"), "ansible-core")
+SETS = {"core": CORE, "ansible": DATASETS["ansible"], "pyside6": DATASETS["pyside6"]}
+BLOCK = 4096
+SLACK = 1.02
+OWN = 0.05  # of a version: what a form may have for itself, such as an image of all names
+ASIDE = 300_000  # what a store keeps, whatever is in it
+_CACHESTAT = 451
+
+
+LARGE = [case for case in CASES if case.who == "root" or is_full()]
+PAIRS = [(name, case) for name in SETS for case in (CASES if name == "core" else LARGE)]
+
+
+@pytest.fixture(scope="module")
+def real(request: pytest.FixtureRequest, shelf: Path) -> Iterator[Specimen]:
+    """Two versions of a real package."""
+    folder = shelf / str(request.param)
+    folder.mkdir()
+    holdall = HoldallCli(PYTHON, environment_for(make_home(folder / "home")))
+    trust = ("--trust-key", fingerprint(holdall))
+    releases = releases_of(SETS[request.param], kept_packages(folder), folder)
+    versions = tuple(equip(one.app_id, one.version, one.source) for one in releases)
+    for version in versions:
+        pack(version, holdall)
+    yield Specimen(versions, trust)
+    shutil.rmtree(folder)
+
+
+def kept_packages(folder: Path) -> Path:
+    """Where packages are looked for, and kept: the benchmarks' place, if it is there already."""
+    kept = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache/holdall-bench"
+    return kept if kept.is_dir() else folder / "packages"
+
+
+def blocks(contents: dict[bytes, int]) -> int:
+    return sum(-(-size // BLOCK) * BLOCK for size in contents.values())
+
+
+def novelty(old: Version, new: Version) -> int:
+    """What the contents take that the old version has not."""
+    had = old.contents()
+    return blocks({digest: size for digest, size in new.contents().items() if digest not in had})
+
+
+def used(disk: Path) -> int:
+    """The bytes taken from a file system."""
+    os.sync()
+    status = os.statvfs(disk)
+    return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+
+def kept_files(stand: Stand) -> Iterator[Path]:
+    """The files on the disk that hold contents."""
+    for folder, folders, names in os.walk(stand.store):
+        if Path(folder) == stand.store:
+            folders[:] = set(folders) - {"data", "state"}
+        yield from (path for name in names if not (path := Path(folder, name)).is_symlink())
+
+
+def cached(stand: Stand, *guests: Guest) -> int:
+    """The bytes of page cache that hold what apps see, and what it is kept in; once each."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    whole, pages = (ctypes.c_uint64 * 2)(0, 0), {}
+    for path in kept_files(stand):
+        counts = (ctypes.c_uint64 * 5)()
+        with path.open("rb") as file:
+            assert not libc.syscall(_CACHESTAT, file.fileno(), whole, counts, 0), errno.errorcode[
+                ctypes.get_errno()
+            ]
+            status = os.fstat(file.fileno())
+        pages[f"{status.st_dev}:{status.st_ino}"] = counts[0] * BLOCK
+    for guest in guests:
+        seen = guest("cached")
+        assert isinstance(seen, dict), seen
+        pages |= seen
+    return sum(pages.values())
+
+
+def forget(stand: Stand) -> None:
+    """Take what is kept out of the page cache."""
+    os.sync()
+    for path in kept_files(stand):
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@pytest.mark.parametrize(("real", "case"), PAIRS, indirect=["real"], ids=str)
+@pytest.mark.measures("R2", "N2")
+def test_a_second_version_of_a_real_app(
+    stand: Stand,
+    real: Specimen,
+    record_property: Callable[[str, object], None],
+) -> None:
+    stand = replace(stand, specimen=real)
+    disk = stand.store.parent
+    stand.install(real.old)
+    before = used(disk)
+    forget(stand)
+    with stand.guest() as first:
+        size = first("read")
+        alone = cached(stand, first)
+        stand.update(real.new)
+        grown = used(disk) - before
+        forget(stand)
+        with stand.guest() as second:
+            assert second("listing") == real.new.listing()
+            assert first("read") == size
+            both = cached(stand, first, second)
+            second.end()
+        first.end()
+    new = novelty(real.old, real.new)
+    folders = BLOCK * sum(path.is_dir() for path in real.new.files.rglob("*"))
+    full = blocks(real.new.contents())
+    assert new < 0.95 * full
+    own = OWN * full + ASIDE
+    shared = (grown <= (new + folders) * SLACK + own, both - alone <= new * SLACK + own)
+    record_property(GRADE, {"N2": ("no", "partly", "yes")[sum(shared)]})
+    record_property(
+        EVIDENCE,
+        {"of": real.app, "whole": full, "new": new, "disk": grown, "cache": both - alone},
+    )
