@@ -15,7 +15,7 @@ from typing import Any
 from holdall.errors import CorruptError, UnsupportedError
 from holdall.forms import laying
 from holdall.forms.changing import between
-from holdall.forms.port import Fault, Place, Traits, Work
+from holdall.forms.port import Cell, Fault, Place, Traits, Work
 from holdall.forms.seeding import Layup, Seed
 from holdall.model.tree import Tree
 from holdall.store.catalog import prune_folders
@@ -41,7 +41,7 @@ def lay_down(work: Work) -> dict[str, Any]:
 
     The record says whether the store itself lies on btrfs, and when its files last changed.
     """
-    if btrfs.is_btrfs(work.staged):
+    if work.means.subvolumes:
         return {"native": True, "change": _make(work, work.staged, "files")}
     if not work.means.root:
         raise UnsupportedError(
@@ -71,7 +71,7 @@ def mount(place: Place, means: Means) -> Mount | None:
     if not volume.is_ready:
         if not means.root:
             raise UnsupportedError(
-                f"{volume.file} is not mounted, as after a restart; `holdall path` of one of its apps"
+                f"{volume.file} is not mounted, as after a restart; `holdall path` of an app in it"
                 " mounts it, as root."
             )
         volume.ready()
@@ -104,9 +104,52 @@ def sweep(store: str) -> int:
         if name not in wanted:
             remove_tree(f"{volume.point}/{name}")
     _prune_hops(store)
-    if not each_child(volume.point):
-        return volume.delete()
-    return volume.shrink()
+    if each_child(volume.point):
+        return volume.shrink()
+    freed = volume.delete()
+    if freed:
+        os.unlink(f"{store}/{_HOP}")
+    return freed
+
+
+def cells(means: Means) -> dict[str, Cell]:
+    """See `holdall.forms.port.Form`."""
+    native = means.subvolumes
+    found = {
+        "R1": Cell("yes", "laid down from a bundle, as it arrives"),
+        "R2": Cell("yes", "an ordinary folder, which is a subvolume"),
+        "N1": Cell("yes", "an increment takes its bases from the files themselves"),
+        "N2": Cell("partly", "versions share blocks on disk; in memory each has pages of its own"),
+        "N3": Cell("yes", "staged, sealed, renamed; removed by one call when nothing runs from it"),
+        "N4": Cell("yes", "every user may make subvolumes and snapshots"),
+        "N5": Cell("yes", "needs no other program"),
+        "N6": Cell("yes", "there is no image to parse"),
+        "N7": Cell(
+            "partly", "what the disk spoils fails when read, what others change at `verify`"
+        ),
+        "N8": Cell("no", "holdall checks the signature; the kernel is given no key"),
+        "N9": Cell("yes", "copied out when it is installed, and checked"),
+    }
+    if native and means.verity:
+        found["N7"] = Cell("yes", "fs-verity checks each block when it is read")
+    if native and not means.subvolume_removal:
+        slow = "removed file by file: mounted without user_subvol_rm_allowed"
+        found["N3"] = Cell("yes", f"staged, sealed, renamed; {slow}")
+    if not native:
+        found |= _cells_in_a_file(means)
+    return found
+
+
+def _cells_in_a_file(means: Means) -> dict[str, Cell]:
+    """What is different where the store does not lie on btrfs."""
+    lacking = means.lacking("loop", "btrfs", "mkfs.btrfs")
+    usable = Cell("yes", "a subvolume of the store's own btrfs in a file, mounted for all")
+    return {
+        "R2": Cell("no", f"the store is not on btrfs, and {lacking}") if lacking else usable,
+        "N4": Cell("no", "only root mounts a btrfs that lies in a file"),
+        "N5": Cell("yes", "root starts btrfs, mount and losetup; no program is setuid"),
+        "N6": Cell("yes", "the kernel parses only what it wrote itself"),
+    }
 
 
 def _make(work: Work, folder: str, name: str) -> int:
@@ -124,7 +167,7 @@ def _make(work: Work, folder: str, name: str) -> int:
         layup,
         work.source,
         path,
-        verity=work.means.verity,
+        verity=Means(folder).verity,
         meanwhile=work.meanwhile,
         report=work.report,
         inside=True,

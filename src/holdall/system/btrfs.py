@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from holdall.system.kernel import sync_filesystem
 
-_FS_INFO = 0x8400941F
 _SUBVOL_CREATE = 0x5000940E
 _SNAP_DESTROY = 0x5000940F
 _SNAP_CREATE = 0x50009417
@@ -32,20 +31,6 @@ class State(NamedTuple):
 
     read_only: bool
     change: int
-
-
-def is_btrfs(folder: str) -> bool:
-    """Whether a folder lies on btrfs."""
-    fd = _open(folder)
-    try:
-        fcntl.ioctl(fd, _FS_INFO, bytearray(1024))
-    except OSError as error:
-        if error.errno not in _NOT_BTRFS:
-            raise
-        return False
-    finally:
-        os.close(fd)
-    return True
 
 
 def create(folder: str, name: str) -> None:

@@ -17,6 +17,7 @@ from holdall.system.process import find_program, run
 _OPTIONS = "noatime,nodev,nosuid,nodiscard"
 _LEAST = 256 * 2**20  # the kernel makes none smaller
 _SLACK = 64 * 2**20
+_MARGIN = 192 * 2**20
 _STEP = 16 * 2**20
 _PATIENCE = 600.0
 _BALANCED = 80  # per cent of use up to which parts are packed together before shrinking
@@ -51,7 +52,15 @@ class _Usage(NamedTuple):
     def enough(self) -> int:
         """The size that would do for what is in it."""
         used = self.data_used + self.metadata_used
-        return max(_LEAST, _rounded(used + used // 8 + 2 * _SLACK))
+        return max(_LEAST, _rounded(used + used // 8 + _MARGIN))
+
+    @property
+    def room(self) -> int:
+        """The least size that leaves what was given to each kind as it is, with room to move it.
+
+        With less the kernel runs out of space half-way, and makes all read-only.
+        """
+        return _rounded(self.total - self.unallocated + _MARGIN)
 
 
 class Volume(NamedTuple):
@@ -75,9 +84,7 @@ class Volume(NamedTuple):
         return os.path.ismount(self.point)
 
     def ready(self) -> None:
-        """Mount it where it is not; raises NotFoundError when there is none, and ProgramError."""
-        if self.is_ready:
-            return
+        """Have it mounted, to be written to; raises NotFoundError for none, and ProgramError."""
         with self._alone():
             self._mount()
 
@@ -97,24 +104,23 @@ class Volume(NamedTuple):
     def shrink(self) -> int:
         """Give back what nothing uses; returns the bytes that the file became smaller by."""
         with self._alone():
-            before = os.stat(self.file).st_size
+            self._mount()
+            # the second waits for what the first begins: freeing deleted subvolumes
+            self._btrfs("filesystem", "sync", self.point)
             self._btrfs("subvolume", "sync", self.point)
-            usage = self._usage()
-            if before - usage.enough < _SLACK:
+            before = self._usage()
+            if before.total - before.enough < _SLACK:
                 return 0
-            # what is spread thinly is packed first: it cannot be moved where all is taken
-            limits = (f"-dusage={_BALANCED}", f"-musage={_BALANCED}")
-            with suppress(ProgramError):
-                self._btrfs("balance", "start", *limits, self.point)
-            for size in (usage.enough, _rounded((usage.enough + usage.total) // 2)):
-                try:
-                    self._btrfs("filesystem", "resize", str(size), self.point)
-                except ProgramError:
-                    continue
-                os.truncate(self.file, size)
-                self._tell_size()
-                return before - size
-            return 0
+            if before.data - before.data_used > _SLACK:
+                # it cannot be moved where all is taken, and need not be packed where it can
+                self._btrfs("balance", "start", f"-dusage={_BALANCED}", self.point)
+            size = max(before.enough, self._usage().room)
+            if before.total - size < _SLACK:
+                return 0
+            self._btrfs("filesystem", "resize", str(size), self.point)
+            os.truncate(self.file, size)
+            self._tell_size()
+            return before.total - size
 
     def delete(self) -> int:
         """Unmount it and delete its file; returns the bytes freed, none where it is in use."""
@@ -161,7 +167,10 @@ class Volume(NamedTuple):
 
     def _mount(self) -> None:
         if self.is_ready:
-            return
+            if not os.statvfs(self.point).f_flag & os.ST_RDONLY:
+                return
+            # so the kernel leaves it after a failure; what is on the disk is whole
+            run([find_program("umount", package="mount"), self.point])
         if not os.path.exists(self.file):
             raise NotFoundError(
                 f"{self.file} is missing, and with it all that was installed there."
