@@ -42,6 +42,8 @@ COMMANDS = (
     Row("info", "lists", "show everything about an installed app"),
     Row("history", "lists", "show what happened to an app"),
     Row("path", "lists", "print the folder that holds an app's files"),
+    Row("mount", "mounting", "show an app's files in a folder, whatever its form"),
+    Row("unmount", "mounting", "end what `mount` began"),
     Row("du", "lists", "show what apps take on the disk, and what versions share"),
     Row("run", "running", "run an app in its sandbox"),
     Row("ps", "running", "list what runs"),

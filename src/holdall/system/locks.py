@@ -43,6 +43,21 @@ def is_shared(path: str) -> bool:
     return _lock_on(path) == fcntl.F_RDLCK
 
 
+def hold_lease(path: str) -> int:
+    """Hold a lease as a running app does, for as long as the descriptor is open somewhere.
+
+    It may be handed on to another program. Raises BlockingIOError while what has the lease is being
+    freed, and FileNotFoundError when it is gone.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_RDLCK))  # type: ignore[attr-defined, unused-ignore]
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
 def _lock_on(path: str) -> int:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -49,6 +49,11 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str = ""
     checked(libc().mount(*arguments, os.fsencode(data) or None), target)
 
 
+def unmount(target: str) -> None:
+    """Take the topmost mount at a path away if nothing uses it (EBUSY)."""
+    checked(libc().umount2(os.fsencode(target), _NO_FOLLOW), target)
+
+
 def detach(target: str) -> None:
     """Take the topmost mount at a path away; who uses it still may to the end."""
     checked(libc().umount2(os.fsencode(target), _DETACH | _NO_FOLLOW), target)

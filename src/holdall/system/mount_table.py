@@ -40,6 +40,20 @@ def mount_over(path: str) -> Mounted | None:
     return best
 
 
+def await_unmount(mount: Mounted) -> None:
+    """Return when a mount is no longer there; takes no time of the processor until then."""
+    import select
+
+    fd = os.open(TABLE, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        changes = select.poll()
+        changes.register(fd, select.POLLPRI | select.POLLERR)
+        while any((one.number, one.point) == (mount.number, mount.point) for one in mounts()):
+            changes.poll()
+    finally:
+        os.close(fd)
+
+
 def _parsed(line: str) -> Mounted:
     """A line: number, parent, device, root, point, options, …, "-", kind, source, options."""
     first, _, last = line.rstrip("\n").partition(" - ")

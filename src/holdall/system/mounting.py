@@ -83,7 +83,7 @@ def perform(one: Mount, target: str) -> None:
     if isinstance(one, ServedImage):
         from holdall.system.serving import serve_here
 
-        serve_here(serving(one, target), target)
+        serve_here(_serving(one, target, f"ro,fsname={NAME}"), target)
     else:
         have_kernel_mount(one, target)
 
@@ -104,9 +104,20 @@ def have_kernel_mount(one: KernelImage | Composed | Bound, target: str, name: st
         raise _explained(error, one) from error
 
 
-def serving(image: ServedImage, target: str, name: str = NAME) -> tuple[str, ...]:
+def serve_for_all(one: ServedImage, target: str, name: str, *, keep: int) -> None:
+    """Have an image served at a folder until that is unmounted, by a program that outlives this.
+
+    It keeps the descriptor `keep` open. What root has served everybody may read, what a user with
+    fusermount3 has served only that user. See `perform`.
+    """
+    from holdall.system.serving import serve_on
+
+    everybody = ",allow_other,default_permissions" if os.geteuid() == 0 else ""
+    serve_on(_serving(one, target, f"ro,fsname={name}{everybody}"), target, keep)
+
+
+def _serving(image: ServedImage, target: str, options: str) -> tuple[str, ...]:
     """The command of a program that serves an image at `target` and stays in the foreground."""
-    options = f"ro,fsname={name}"
     offset = f"--offset={image.offset}" if image.kind == "erofs" else f"-ooffset={image.offset}"
     shifted = (offset,) if image.offset else ()
     return (image.program, "-f", *shifted, "-o", options, image.file, target)

@@ -108,11 +108,11 @@ def replace(argv: Sequence[str], env: Mapping[str, str]) -> None:
         raise ProgramError(f"{argv[0]} cannot be started: {error.strerror}.") from error
 
 
-def leave_behind(task: Callable[[], None]) -> None:
+def leave_behind(task: Callable[[], None], *, keep: int | None = None) -> None:
     """Do `task` in a process of its own that outlives this one, silent and without a terminal.
 
-    For work nobody waits for; a failure in it is not reported, so the task must be one the next
-    command repeats.
+    It keeps nothing open but the descriptor `keep`. For work nobody waits for; a failure in it is
+    not reported, so the task must be one the next command repeats.
     """
     child = os.fork()
     if child:
@@ -123,10 +123,13 @@ def leave_behind(task: Callable[[], None]) -> None:
         if os.fork():
             os._exit(0)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.chdir("/")
         silence = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(silence, fd)
-        os.closerange(3, 1024)
+        if keep is not None and keep != 3:
+            os.dup2(keep, 3)
+        os.closerange(3 if keep is None else 4, 1024)
         os.nice(10)
         task()
     finally:
