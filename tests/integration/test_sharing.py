@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from bundles import trusting_store
+from holdall.forms import erofs
+from holdall.journeys.forming import place_of, reading
+from holdall.journeys.installed import known_tree
 from surroundings import HoldallCli
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -81,9 +85,13 @@ def forget(paths: list[Path]) -> None:
 
 
 def install_both(
-    holdall: HoldallCli, pair: tuple[Release, Release], disk: Path, bundles: Path
-) -> list[Path]:
-    """Install the old version and update it to the new one; returns the folders of both."""
+    holdall: HoldallCli,
+    pair: tuple[Release, Release],
+    disk: Path,
+    bundles: Path,
+    form: str = "tree",
+) -> None:
+    """Install the old version and update it to the new one."""
     holdall("key", "generate")
     ready = []
     for release in pair:
@@ -96,16 +104,17 @@ def install_both(
     key = holdall.json("key", "list")
     fingerprint = key[0]["fingerprint"] if isinstance(key, list) else ""
     for bundle in ready:
-        holdall("--root", disk / "store", "install", "--trust-key", fingerprint, bundle)
-    ask = ("--root", disk / "store", "path", pair[0].app_id, "--version")
-    return [Path(holdall(*ask, release.version).stdout.rstrip("\n")) for release in pair]
+        trusted = ("--trust-key", fingerprint)
+        holdall("--root", disk / "store", "install", *trusted, "--form", form, bundle)
 
 
 def test_two_versions_share_disk_and_page_cache(
     holdall_cli: HoldallCli, pair: tuple[Release, Release], ext4_loop: Path, tmp_path: Path
 ) -> None:
     before = used(ext4_loop)
-    folders = install_both(holdall_cli, pair, ext4_loop, tmp_path)
+    install_both(holdall_cli, pair, ext4_loop, tmp_path)
+    ask = ("--root", ext4_loop / "store", "path", pair[0].app_id, "--version")
+    folders = [Path(holdall_cli(*ask, item.version).stdout.rstrip("\n")) for item in pair]
     taken = used(ext4_loop) - before
     unique = unique_bytes(*pair)
     both = sum(unique_bytes(release) for release in pair)
@@ -123,3 +132,33 @@ def test_two_versions_share_disk_and_page_cache(
         path.read_bytes()
     grown = in_cache(files) - cold
     assert unique * 0.98 <= grown <= unique * SLACK
+
+
+def test_a_second_version_read_through_composefs_adds_what_changed_to_the_page_cache(
+    holdall_cli: HoldallCli, pair: tuple[Release, Release], ext4_loop: Path, tmp_path: Path
+) -> None:
+    install_both(holdall_cli, pair, ext4_loop, tmp_path, "composefs")
+    host = trusting_store(ext4_loop / "store")
+    (ref,) = host.catalog.refs()
+    old, new = (host.catalog.version(ref, release.version) for release in pair)
+    trees = [known_tree(old), known_tree(new)]
+    assert trees[0]
+    assert trees[1]
+    page = os.sysconf("SC_PAGE_SIZE")
+    changed = trees[1].contents.keys() - trees[0].contents.keys()
+    expected = sum(-(-trees[1].contents[digest] // page) * page for digest in changed)
+    assert expected < 0.5 * sum(trees[1].contents.values())
+
+    files = regular_files(*(Path(item.path) for item in (old, new)))
+    forget(files)
+    objects = [path for path in files if path.parent.name == "objects"]
+    with reading(host, place_of(host, old)) as first, reading(host, place_of(host, new)) as second:
+        held = []
+        for folder in (first, second):
+            for path in regular_files(Path(folder)):
+                path.read_bytes()
+            held.append(in_cache(objects))
+        # the pages are those of the objects; the names that were read through have none
+        assert in_cache(regular_files(Path(first), Path(second))) == 0
+    assert expected * 0.98 <= held[1] - held[0] <= expected * SLACK
+    assert Path(new.path, "meta.erofs").read_bytes() == erofs.image(trees[1])
