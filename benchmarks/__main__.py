@@ -21,6 +21,7 @@ from benchmarks import (
     machine,
     page,
     repositories,
+    send_receive,
     sharing,
 )
 from benchmarks.data import DATASETS, Dataset, releases_of
@@ -88,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     increments.describe(increment)
     served = commands.add_parser("repositories", help="measure repositories, served by nginx")
     repositories.describe(served, _default_cache())
+    streams = commands.add_parser("send-receive", help="measure btrfs send; needs root")
+    send_receive.describe(streams, _RESULTS, _default_cache())
     formed = commands.add_parser("forms", help="measure the installed forms; needs root")
     forms.describe(formed, _default_cache())
     return parser
@@ -178,6 +181,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], page.Figures]] = {
     "increments": increments.run,
     "repositories": repositories.run,
     "forms": forms.run,
+    "send-receive": send_receive.run,
     "table": lambda arguments: page.kept(arguments.results),
 }
 
