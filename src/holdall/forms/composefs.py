@@ -22,15 +22,27 @@ from holdall.system.kernel import enable_verity, measure_verity
 from holdall.system.means import Means
 from holdall.system.mounting import Composed, Mount
 
-TRAITS = Traits(
-    "composefs",
-    "a metadata image over contents shared by all versions and apps, joined by the kernel",
-    folder=False,
-)
 _IMAGE = "meta.erofs"
 _OBJECTS = "objects"
 _NEEDS = ("privileged", "kernel_erofs", "data_only_overlay")
 _PIECE = 2**20
+
+
+def _objects(place: Place, tree: Tree) -> seeding.Seed:
+    """All contents of a deployment as files that can be linked; `tree` is that of its release.
+
+    Each stands under its short name, and has one mode only. Raises OSError.
+    """
+    complete = os.stat(f"{place.folder}/lease").st_mtime_ns
+    return seeding.Seed(_flat(tree), f"{place.folder}/{_OBJECTS}", complete)
+
+
+TRAITS = Traits(
+    "composefs",
+    "a metadata image over contents shared by all versions and apps, joined by the kernel",
+    folder=False,
+    seed=_objects,
+)
 
 
 def lay_down(work: Work) -> dict[str, Any]:
@@ -116,15 +128,6 @@ def sweep(store: str) -> int:
     return pool.sweep(store)
 
 
-def objects(place: Place, tree: Tree) -> seeding.Seed:
-    """All contents of a deployment as files that can be linked; `tree` is that of its release.
-
-    Each stands under its short name, and has one mode only. Raises OSError.
-    """
-    complete = os.stat(f"{place.folder}/lease").st_mtime_ns
-    return seeding.Seed(_flat(tree), f"{place.folder}/{_OBJECTS}", complete)
-
-
 def cells(means: Means) -> dict[str, Cell]:
     """See `holdall.forms.port.Form`."""
     reason = means.lacking(*_NEEDS)
@@ -169,7 +172,7 @@ def _seeds(work: Work) -> list[seeding.Seed | seeding.Objects]:
     seeds = [loan.seed for loan in work.layup.loans]
     if work.base:
         with suppress(OSError):
-            return [objects(work.base.place, work.base.tree), *seeds]
+            return [_objects(work.base.place, work.base.tree), *seeds]
     return seeds
 
 

@@ -25,6 +25,7 @@ _LINKS_A_TASK = 1024
 _NO_LINK = {errno.ENOENT, errno.EMLINK, errno.EXDEV, errno.EPERM, errno.ENOTDIR}
 _GONE = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EXDEV, errno.EIO}
 _REGULAR = 0o100000
+_MODES = (0o644, 0o755)
 _PIECE = 2**20
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -186,11 +187,12 @@ class _Workshop:
         for held, files in items:
             try:
                 status = stat(held, dir_fd=folder, follow_symlinks=False)
-                kept = status.st_mode == _REGULAR | _mode(files[0])
-                if not kept or status.st_size != files[0].size or status.st_mtime_ns > complete:
+                mode = status.st_mode - _REGULAR
+                kept = mode in _MODES and status.st_size == files[0].size
+                if not kept or status.st_mtime_ns > complete:
                     spoiled += 1
                     continue
-                if apart:
+                if apart or mode != _mode(files[0]):
                     spoiled += not self._take_over(held, files, folder)
                     continue
                 for file in files:

@@ -6,7 +6,7 @@ A form is a module. It knows nothing of where contents come from, nor of who ask
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
-from holdall.forms.seeding import Layup
+from holdall.forms.seeding import Layup, Seed
 from holdall.model.ref import Ref
 from holdall.model.tree import Tree
 from holdall.store import layout
@@ -26,7 +26,8 @@ class Traits(NamedTuple):
 
     `folder`: its files lie in a plain folder, which any program may read at any time. `links`: they
     are files of their own on the store's file system, so another deployment may have their inodes.
-    `parcel`: it keeps the bundle's file with the publisher's image.
+    `parcel`: it keeps the bundle's file with the publisher's image. `seed`: where other deployments
+    may have its inodes from elsewhere than its files, those of a place with this tree.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Traits(NamedTuple):
     folder: bool
     links: bool = False
     parcel: bool = False
+    seed: "Callable[[Place, Tree], Seed] | None" = None
 
 
 class Choice(NamedTuple):

@@ -89,7 +89,9 @@ def _taken(
     """What a seed gives, taken out of what is wanted."""
     match seed:
         case Seed():
-            held = {(file.digest, file.executable): file.path for file in seed.tree.files}
+            # one of the other mode will do: it is copied
+            held = {(file.digest, not file.executable): file.path for file in seed.tree.files}
+            held |= {(file.digest, file.executable): file.path for file in seed.tree.files}
             keys = [key for key in wanted if key in held]
             return tuple((held[key], tuple(wanted.pop(key))) for key in keys)
         case Objects():

@@ -12,7 +12,6 @@ from holdall.journeys.forming import (
     base_of,
     decide,
     folder_of,
-    form_of,
     keep_record,
 )
 from holdall.journeys.host import Host, Report, silent
@@ -114,8 +113,8 @@ def bring_to(
     with Views() as views:
         if source is None:
             source = FolderSource(tree, folder_of(host, item, views))
-            seed = seed_of(host, item, decision, views)
-            seeds = (seed,) if seed and form_of(item).TRAITS.links else ()
+            seed = seed_of(host, item, tree, decision, views)
+            seeds = (seed,) if seed and seed.shares else ()
         else:
             seeds = ()
         layup = seeding.plan(tree, seeds)

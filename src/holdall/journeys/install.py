@@ -293,6 +293,7 @@ def _lay_down(host: Host, delivery: Direct | Made, contents: Contents, staged: s
         meanwhile=lambda: _write_beside(host, arrival, contents, staged),
         report=contents.meter.add,
         base=base_of(host, release.ref, decision.form),
+        metadata_image=release.metadata_image,
     )
     return keep_record(decision, staged, decision.form.lay_down(work))
 

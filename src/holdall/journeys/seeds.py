@@ -7,30 +7,31 @@ from collections.abc import Collection, Iterator
 from holdall.errors import HoldallError
 from holdall.forms import seeding
 from holdall.forms.viewing import Views
-from holdall.journeys.forming import Decision, folder_of, form_of
+from holdall.journeys.forming import Decision, folder_of, form_of, place_of
 from holdall.journeys.host import Host
-from holdall.journeys.installed import known_tree
+from holdall.model.tree import Tree
 from holdall.store.catalog import Deployment
 
 
 def seed_of(
-    host: Host, deployment: Deployment | None, decision: Decision, views: Views
+    host: Host, deployment: Deployment, tree: Tree, decision: Decision, views: Views
 ) -> seeding.Seed | None:
-    """An installed version as a seed of a deployment in the form decided on.
+    """An installed version, with its tree, as a seed of a deployment in the form decided on.
 
-    None when it was spoiled, or cannot be read here.
+    None when it cannot be read here.
     """
-    if deployment is None or (tree := known_tree(deployment)) is None:
-        return None
     try:
-        held = form_of(deployment)
-        complete = os.stat(deployment.lease).st_mtime_ns
-        shares = decision.form.TRAITS.links and held.TRAITS.links
+        traits = form_of(deployment).TRAITS
+        shares = decision.form.TRAITS.links and (traits.links or traits.seed is not None)
         apart = decision.choice.share == "reflink"
-        folder = folder_of(host, deployment, views)
+        if traits.seed:
+            seed = traits.seed(place_of(host, deployment), tree)
+        else:
+            complete = os.stat(deployment.lease).st_mtime_ns
+            seed = seeding.Seed(tree, folder_of(host, deployment, views), complete)
     except (HoldallError, OSError):
         return None
-    return seeding.Seed(tree, folder, complete, shares and not apart, apart)
+    return seed._replace(shares=shares and not apart, apart=apart)
 
 
 def places(seed: seeding.Seed, wanted: Collection[bytes]) -> Iterator[tuple[bytes, str]]:

@@ -12,6 +12,7 @@ from holdall.forms import laying, seeding
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.forming import Decision
 from holdall.journeys.host import Event, Host, Report
+from holdall.journeys.installed import known_tree
 from holdall.journeys.seeds import places, seed_of
 from holdall.journeys.shipment import Shipment
 from holdall.model.tree import File, Tree
@@ -111,6 +112,7 @@ class Shelf:
         others = [item for item in reversed(host.catalog.deployments(ref)) if item != active]
         self.installed = (*((active,) if active else ()), *others)
         self._objects: list[seeding.Objects] = []
+        self._trees: dict[str, Tree | None] = {}
         self._seeds: dict[str, seeding.Seed | None] = {}
 
     def add(self, digests: Collection[bytes], folder: str) -> None:
@@ -121,11 +123,20 @@ class Shelf:
         """Forget what was put there."""
         self._objects.clear()
 
+    def tree(self, deployment: Deployment) -> Tree | None:
+        """The tree of an installed version; None for one that was spoiled."""
+        if deployment.digest not in self._trees:
+            self._trees[deployment.digest] = known_tree(deployment)
+        return self._trees[deployment.digest]
+
     def seed(self, deployment: Deployment) -> seeding.Seed | None:
         """An installed version as a seed; None for one that was spoiled."""
         if deployment.digest not in self._seeds:
-            self._seeds[deployment.digest] = seed_of(
-                self._host, deployment, self.decision, self._shipment.views
+            tree = self.tree(deployment)
+            self._seeds[deployment.digest] = (
+                seed_of(self._host, deployment, tree, self.decision, self._shipment.views)
+                if tree
+                else None
             )
         return self._seeds[deployment.digest]
 

@@ -237,8 +237,10 @@ def _starts(shelf: Shelf, useful: Collection[Place]) -> dict[Place, _Start]:
     for deployment in shelf.installed:
         release = release_of(deployment)
         place = release.tree_digest.raw if release else b""
-        if release and place in useful and place not in starts and (seed := shelf.seed(deployment)):
-            starts[place] = _Start(release.manifest.version, seed.tree, 0, given=False)
+        if release is None or place not in useful or place in starts:
+            continue
+        if (known := shelf.tree(deployment)) and shelf.seed(deployment):
+            starts[place] = _Start(release.manifest.version, known, 0, given=False)
     for full in shelf.fulls:
         release = full.arrival.release
         place = release.tree_digest.raw
