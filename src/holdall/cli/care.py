@@ -4,7 +4,7 @@ import argparse
 import os
 
 from holdall.cli.command import Command
-from holdall.cli.output import Output
+from holdall.cli.output import Output, size_of
 from holdall.errors import CorruptError, NotFoundError, UsageError
 from holdall.journeys import cleanup, exporting
 from holdall.journeys.host import Host
@@ -80,6 +80,8 @@ def _gc(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         verb = "Would drop" if arguments.dry_run else "Dropped"
         thing = "update that was" if cleaned.unfinished == 1 else "updates that were"
         lines.append(f"{verb} what was made or fetched of {cleaned.unfinished} {thing} cut off.")
+    if cleaned.unshared:
+        lines.append(f"Freed {size_of(cleaned.unshared)} that were kept for nobody.")
     if cleaned.waiting:
         lines.append(
             f"{cleaned.waiting} removed versions still run; their space returns when they end."

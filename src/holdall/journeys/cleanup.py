@@ -5,7 +5,7 @@ from typing import NamedTuple
 from holdall.journeys.host import Host, Report, silent
 from holdall.journeys.recovery import carry_out, change, recover
 from holdall.journeys.switch import version_of
-from holdall.store import partial, reserve
+from holdall.store import partial, pool, reserve
 from holdall.store.catalog import Deployment, writing
 from holdall.store.rubbish import clear_strays, sweep, sweep_to_the_end, waiting
 from holdall.system.process import leave_behind
@@ -15,12 +15,14 @@ class Cleaned(NamedTuple):
     """The versions removed (ref and version).
 
     `waiting` counts removed ones that something still runs from, `unfinished` the increments and
-    downloads that interrupted commands had begun.
+    downloads that interrupted commands had begun. `unshared` are bytes that no version had any
+    more, other than those of what was removed.
     """
 
     removed: tuple[tuple[str, str], ...]
     waiting: int
     unfinished: int
+    unshared: int = 0
 
 
 def collect(
@@ -55,10 +57,11 @@ def collect(
             writer.note(item.ref, note)
             carry_out(host, writer, item.ref, note, report)
         left = sweep(host.layout, patiently=True)
+        unshared = pool.sweep(host.layout.root)
         reserve.keep(host.layout)
     if left:
         leave_behind(lambda: sweep_to_the_end(host.layout))
-    return Cleaned(removed, left, unfinished)
+    return Cleaned(removed, left, unfinished, unshared)
 
 
 def _old(host: Host, keep: int | None) -> list[Deployment]:

@@ -80,7 +80,7 @@ class Pool(NamedTuple):
             _in_shares(missing, partial(_mark, top))
             sync_filesystem(top)
             for shelf in {name[:2] for name, _ in missing}:
-                os.makedirs(f"{self.folder}/{shelf}", mode=0o700, exist_ok=True)
+                _make(f"{self.folder}/{shelf}")
             _in_shares(missing, partial(self._link, top))
         finally:
             os.close(top)
@@ -101,7 +101,7 @@ class Pool(NamedTuple):
             place = f"{self.folder}/{name}"
             if not _enter(path, place, top):
                 # a sweep took the folder away, which was still empty
-                os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
+                _make(os.path.dirname(place))
                 _enter(path, place, top)
 
 
@@ -251,6 +251,18 @@ def _in_shares(objects: Sequence[tuple[str, str]], job: "partial[None]") -> None
         return 0
 
     crew.share_out(range(len(spans)), len(spans), perform)
+
+
+def _make(folder: str) -> None:
+    """Make a folder and those above it, for nobody else to look into."""
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        _make(os.path.dirname(folder))
+        with suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
 
 
 def _pools(store: str) -> list[str]:
