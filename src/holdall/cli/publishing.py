@@ -67,7 +67,7 @@ def _init_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    from holdall.journeys.build import DEFAULT, BuildOptions, build, check_output, plan
+    from holdall.journeys.build import BuildOptions, build, check_output, plan
     from holdall.journeys.keys import signing_key
 
     _check_options(arguments)
@@ -75,10 +75,11 @@ def _build(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         check_output(arguments.output, (arguments.directory, *(arguments.against or ())))
     options = BuildOptions(
         frame_size=arguments.frame_size,
-        level=DEFAULT.level if arguments.level is None else arguments.level,
+        level=_chosen_level(arguments),
         serial=arguments.serial,
         created=arguments.created or "",
         expires=arguments.expires or "",
+        image=arguments.image or "",
     )
     if arguments.dry_run and arguments.against:
         return _plan_increment(arguments, options, out)
@@ -120,10 +121,17 @@ def _build(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
 
 def _check_options(arguments: argparse.Namespace) -> None:
-    """Raise UsageError for what is the bundle's to say, where a bundle is the source."""
+    """Raise UsageError for what does not go together.
+
+    Such as what is the bundle's to say, where a bundle is the source.
+    """
+    if arguments.image and arguments.frame_size is not None:
+        raise UsageError("An image has no frames; leave out --frame-size, or --image.")
+    if arguments.no_compress and (arguments.level is not None or not arguments.image):
+        raise UsageError("--no-compress is for an image, and takes no --level.")
     if not arguments.against or os.path.isdir(arguments.directory):
         return
-    names = ("frame_size", "level", "serial", "created", "expires")
+    names = ("frame_size", "level", "serial", "created", "expires", "image")
     given = [
         f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name) is not None
     ]
@@ -132,6 +140,14 @@ def _check_options(arguments: argparse.Namespace) -> None:
             f"{', '.join(given)} cannot be said of an increment to {arguments.directory}, which "
             "is packed and signed already; leave that out."
         )
+
+
+def _chosen_level(arguments: argparse.Namespace) -> int:
+    from holdall.journeys.build import DEFAULT
+
+    if arguments.no_compress:
+        return 0
+    return DEFAULT.level if arguments.level is None else int(arguments.level)
 
 
 def _plan_increment(arguments: argparse.Namespace, options: "BuildOptions", out: Output) -> int:
@@ -241,6 +257,15 @@ def _build_arguments(parser: argparse.ArgumentParser) -> None:
         help="cut into frames of at most this many bytes, such as 256K: small for random access",
     )
     parser.add_argument("--level", metavar="N", type=_level, help="zstd level, 1 to 22 (19)")
+    parser.add_argument(
+        "--image",
+        metavar="KIND",
+        choices=("erofs", "squashfs"),
+        help="make an image (erofs or squashfs) in place of frames, to be installed as it is",
+    )
+    parser.add_argument(
+        "--no-compress", action="store_true", help="do not compress what is in the image"
+    )
     parser.add_argument(
         "--serial",
         metavar="N",

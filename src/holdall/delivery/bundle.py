@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import BinaryIO, NamedTuple
 
 from holdall.delivery import layout
-from holdall.delivery.index import Frame, Group, Index, Place, groups, parse
+from holdall.delivery.index import Frame, Group, Index, Place, encode, groups, parse
 from holdall.delivery.layout import (
     HEAD_SIZE,
     SECTION_HEADER,
@@ -22,6 +22,7 @@ from holdall.delivery.layout import (
 from holdall.delivery.zstandard import decompress, decompress_pieces
 from holdall.errors import CorruptError
 from holdall.model import tree as trees
+from holdall.model.release import PackedImage
 from holdall.model.tree import Tree
 from holdall.store.contents import Batch, Pieces
 from holdall.system.files import write_all
@@ -30,6 +31,7 @@ from holdall.system.kernel import punch_hole
 _FILE_COST = 100_000  # making a small file costs as much as decoding this many bytes
 _FILES_A_PART = 3000
 _SHORT = 256 * 2**10  # contents up to this long are given whole
+NO_FRAMES = Index((), ())
 
 
 class Preamble(NamedTuple):
@@ -43,7 +45,7 @@ class Preamble(NamedTuple):
 
     @property
     def first(self) -> int:
-        """Where the first frame or unit begins."""
+        """Where the first frame or unit, or the image begins."""
         if not self.head.is_increment:
             return self.head.first_frame
         return self.head.first_frame + SECTION_HEADER + len(self.statement)
@@ -55,20 +57,31 @@ class Preamble(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """The tree and the index a release answers for."""
+    """The tree a release answers for, and the index or the image."""
 
     tree: Tree
     index: Index  # type: ignore[assignment]  # hides a method of tuples
+    image: PackedImage | None = None
+
+    @property
+    def stored(self) -> int:
+        """The bytes that the contents take in the bundle."""
+        return self.image.size if self.image else self.index.stored
 
 
 def read_preamble(stream: BinaryIO) -> Preamble:
-    """Read a bundle up to its first frame; raises CorruptError when it is none or is cut short."""
+    """Read a bundle up to its first frame or image.
+
+    Raises CorruptError when it is none or is cut short.
+    """
     head = parse_head(exactly(stream, HEAD_SIZE))
     lengths = (head.envelope, head.tree, head.index)
     envelope, tree, index = (
         section_body(number, length, exactly(stream, SECTION_HEADER + length))
         for number, length in enumerate(lengths, start=1)
     )
+    if exactly(stream, len(head.lead)) != head.lead:
+        raise CorruptError("What stands before the bundle's image is not what its head says.")
     return Preamble(head, envelope, tree, index, _statement(stream) if head.is_increment else b"")
 
 
@@ -78,16 +91,39 @@ def _statement(stream: BinaryIO) -> bytes:
 
 
 def open_preamble(
-    preamble: Preamble, *, tree_sha256: str, index_sha256: str, tree_digest: bytes
+    preamble: Preamble,
+    *,
+    tree_sha256: str,
+    index_sha256: str,
+    tree_digest: bytes,
+    image: PackedImage | None = None,
 ) -> Opened:
-    """Decode tree and index, each only when it is what the release names; raises CorruptError."""
+    """Decode tree and index, each only when it is what the release names; raises CorruptError.
+
+    `image` is what the release says of the bundle's image.
+    """
+    check_image(preamble.head, image)
     if sha256(preamble.index).hexdigest() != index_sha256:
         raise CorruptError("The bundle's index is not the one its signed release names.")
     tree = trees.parse(unpack_tree(preamble.tree, tree_sha256, tree_digest))
-    index = parse(_sized(preamble.index, layout.MAX_INDEX), list(tree.contents.values()))
+    data = _sized(preamble.index, layout.MAX_INDEX)
+    if image:
+        if data != encode([], []):
+            raise CorruptError("The bundle has an image, and an index of something else.")
+        return Opened(tree, NO_FRAMES, image)
+    index = parse(data, list(tree.contents.values()))
     if index.stored != preamble.head.content:
         raise CorruptError("The bundle's frames do not have the length its head says.")
     return Opened(tree, index)
+
+
+def check_image(head: Head, image: PackedImage | None) -> None:
+    """Raise CorruptError unless a bundle has the image its signed release names, or both none."""
+    if head.has_image != (image is not None):
+        has, names = ("an", "none") if head.has_image else ("no", "one")
+        raise CorruptError(f"The bundle has {has} image, and its signed release names {names}.")
+    if image and image.size != head.content:
+        raise CorruptError("The bundle's image does not have the length its signed release says.")
 
 
 def unpack_tree(section: bytes, stored_sha256: str, tree_digest: bytes) -> bytes:

@@ -16,7 +16,12 @@ MAX_INDEX = 64 * 2**20
 MAX_TREE = tree.MAX_BYTES
 MAX_ENVELOPE = envelope.MAX_BYTES
 SKIPPABLE = 0x184D2A50  # the head; +1 envelope, +2 tree, +3 index, +4 an increment's statement
+_PADDING, _IMAGE = 5, 6
 INCREMENT = 1  # incompatible flag: a statement follows the index, and units instead of frames
+IMAGE = 2  # incompatible flag: padding and an image follow the index
+BLOCK = 4096  # an image begins at a multiple of it
+MAX_IMAGE = 2**32 - 2  # what the header of a frame can say, and does not mean something else
+MAX_LEAD = BLOCK + 15
 
 _FRAME = struct.Struct("<II")
 _HEAD = struct.Struct("<8sIIIIIIIQ")
@@ -28,7 +33,7 @@ class Head(NamedTuple):
 
     A reader refuses unknown `incompatible` flags, refuses to change a file with unknown `read_only`
     flags, and ignores unknown `compatible` ones. `content` is the length of all ordinary frames
-    together.
+    together, of an increment's units, or of the image.
     """
 
     envelope: int
@@ -45,9 +50,27 @@ class Head(NamedTuple):
         return bool(self.incompatible & INCREMENT)
 
     @property
-    def first_frame(self) -> int:
-        """Where the ordinary frames begin; in an increment, the statement."""
+    def has_image(self) -> bool:
+        """Whether an image follows the sections, and no frames."""
+        return bool(self.incompatible & IMAGE)
+
+    @property
+    def sections_end(self) -> int:
+        """Where the three sections end."""
         return HEAD_SIZE + 3 * _FRAME.size + self.envelope + self.tree + self.index
+
+    @property
+    def lead(self) -> bytes:
+        """What stands between the sections and an image; nothing in other bundles."""
+        if not self.has_image:
+            return b""
+        padding = -(self.sections_end + 2 * _FRAME.size) % BLOCK
+        return section(_PADDING, bytes(padding)) + _FRAME.pack(SKIPPABLE + _IMAGE, self.content)
+
+    @property
+    def first_frame(self) -> int:
+        """Where the ordinary frames or the image begin; in an increment, the statement."""
+        return self.sections_end + len(self.lead)
 
     @property
     def size(self) -> int:
@@ -92,7 +115,7 @@ def parse_head(data: bytes) -> Head:
         index_size,
         content,
     ) = _HEAD.unpack_from(data, 8)
-    if version != FORMAT or incompatible & ~INCREMENT:
+    if version != FORMAT or incompatible & ~(INCREMENT | IMAGE):
         raise CorruptError(
             f"The bundle has format {version} with flags {incompatible:#x}, newer than this "
             "holdall reads."
@@ -104,6 +127,8 @@ def parse_head(data: bytes) -> Head:
         or content >= 2**62
     ):
         raise CorruptError("The bundle's head asks for more memory than a bundle may need.")
+    if incompatible & IMAGE and (incompatible & INCREMENT or not 0 < content <= MAX_IMAGE):
+        raise CorruptError("The bundle's head says things of an image that cannot be.")
     return Head(envelope_size, tree_size, index_size, content, compatible, read_only, incompatible)
 
 

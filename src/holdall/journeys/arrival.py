@@ -18,8 +18,10 @@ from holdall.delivery.bundle import (
     open_preamble,
     read_preamble,
 )
+from holdall.delivery.index import Frame
 from holdall.delivery.layout import HEAD_SIZE, SECTION_HEADER, parse_head, section_body
 from holdall.errors import CorruptError, DeniedError, HoldallError, NotFoundError, UsageError
+from holdall.model.digest import Hasher
 from holdall.model.release import Release
 from holdall.system.files import plain_errors
 from holdall.trust.envelope import Signed, open_envelope
@@ -27,6 +29,7 @@ from holdall.trust.envelope import Signed, open_envelope
 if TYPE_CHECKING:
     from holdall.delivery.remote.bundle import RemoteBundle
     from holdall.delivery.remote.transport import Transport
+    from holdall.journeys.imaging import ImageSource
 
 STREAM = "-"
 
@@ -85,22 +88,38 @@ class Arrival(NamedTuple):
             tree_sha256=release.packing.tree,
             index_sha256=release.packing.index,
             tree_digest=release.tree_digest.raw,
+            image=release.packing.image,
         )
         if opened.tree.size != release.size or len(opened.tree.entries) != release.entries:
             raise CorruptError("The bundle's tree does not have the size its release says.")
         return opened
 
-    def source(self, opened: Opened) -> BundleSource:
-        """The contents of a full bundle that is no stream."""
+    def source(self, opened: Opened, work: str = "") -> "BundleSource | ImageSource":
+        """The contents of a full bundle that is no stream.
+
+        Those of an image are read out into a folder below `work`, or where temporary files go.
+        """
         bundle = self.remote.bundle if self.remote else None
-        if bundle is None:
-            return BundleSource(opened, self.stream.fileno(), self.preamble.first)
-        return BundleSource(
-            opened,
-            bundle.spool,
-            self.preamble.first,
-            bring=lambda frames: bundle.bring(frames, lambda _size: None),
-        )
+        fd = bundle.spool if bundle else self.stream.fileno()
+        whole = Hasher if opened.image else sha256
+
+        def bring(frames: Sequence[Frame]) -> Iterator[Frame]:
+            return bundle.bring(frames, lambda _size: None, whole) if bundle else iter(())
+
+        first = self.preamble.first
+        if opened.image:
+            from holdall.journeys.imaging import ImageSource
+
+            return ImageSource(opened, fd, first, work=work, bring=bring if bundle else None)
+        return BundleSource(opened, fd, first, bring=bring if bundle else None)
+
+    def passing(self, opened: Opened, spool: int, work: str) -> "BundleSource | ImageSource":
+        """The contents of a stream, which pass through the empty file `spool`."""
+        if opened.image:
+            from holdall.journeys.imaging import ImageSource
+
+            return ImageSource(opened, spool, 0, work=work, stream=self.stream)
+        return BundleSource(opened, spool, self.preamble.first, stream=self.stream)
 
     def seekable_fd(self) -> int:
         """A descriptor that can be read anywhere; raises UsageError for a stream."""

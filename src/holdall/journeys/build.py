@@ -15,7 +15,9 @@ import msgspec
 
 from holdall.delivery import pack as packing
 from holdall.delivery.bundle import sized
-from holdall.delivery.layout import Head, encode_head, section
+from holdall.delivery.index import encode as encode_index
+from holdall.delivery.layout import IMAGE, Head, encode_head, section
+from holdall.delivery.pack import Packed
 from holdall.delivery.zstandard import compress
 from holdall.desktop import exports
 from holdall.errors import NotFoundError, UsageError
@@ -27,7 +29,7 @@ from holdall.model import tree as trees
 from holdall.model.digest import Digest, digest_of
 from holdall.model.manifest import Manifest
 from holdall.model.ref import Ref
-from holdall.model.release import Packing, Release
+from holdall.model.release import PackedImage, Packing, Release
 from holdall.model.tree import Tree
 from holdall.publish.scan import Scan, scan
 from holdall.system.crew import processors
@@ -37,13 +39,18 @@ from holdall.trust.keys import SigningKey
 
 
 class BuildOptions(NamedTuple):
-    """How to pack: bytes of a frame, zstd level (1 to 22), lifetime of the release."""
+    """How to pack: bytes of a frame, zstd level (1 to 22), lifetime of the release.
+
+    `image` is a kind of file system image to make in place of frames, by which ordinary programs
+    read it; of an image the level may be 0, for none.
+    """
 
     frame_size: int | None = None
     level: int = packing.LEVEL
     serial: int | None = None
     created: str = ""
     expires: str = ""
+    image: str = ""
 
 
 DEFAULT = BuildOptions()
@@ -174,27 +181,23 @@ def package(
     manifest: Manifest,
     scanned: Scan,
     frames: BinaryIO,
+    room: str,
     *,
     keys: tuple[SigningKey, ...],
     options: BuildOptions,
     report: Report,
 ) -> Package:
-    """Pack the files into `frames`, and sign what that makes."""
+    """Pack the files into `frames`, and sign what that makes; large files go to `room`."""
     tree = scanned.tree
-    step = f"Packing {manifest.id} {manifest.version}"
-    packed = packing.pack(
-        tree,
-        scanned.read,
-        frames,
-        frame_size=options.frame_size,
-        level=options.level,
-        workers=processors(),
-        report=counting(step, packing.stream_size(tree), report),
-    )
+    packed, image = _packed(manifest, scanned, frames, room, options=options, report=report)
     tree_bytes = trees.encode(tree)
     tree_section = sized(tree_bytes, compress(tree_bytes, packing.LEVEL))
     index_section = sized(packed.index, compress(packed.index, packing.LEVEL))
-    names = Packing(tree=sha256(tree_section).hexdigest(), index=sha256(index_section).hexdigest())
+    names = Packing(
+        tree=sha256(tree_section).hexdigest(),
+        index=sha256(index_section).hexdigest(),
+        image=image,
+    )
     release = _release(manifest, tree, tree_bytes, names, options)
     payload = releases.encode(release)
     releases.parse(payload)
@@ -202,6 +205,35 @@ def package(
     return Package(
         release, payload, envelope, tree_section, index_section, packed.index, packed.stored
     )
+
+
+def _packed(
+    manifest: Manifest,
+    scanned: Scan,
+    out: BinaryIO,
+    room: str,
+    *,
+    options: BuildOptions,
+    report: Report,
+) -> tuple[Packed, PackedImage | None]:
+    """Write frames, or the image that is wanted."""
+    step = f"Packing {manifest.id} {manifest.version}"
+    if options.image:
+        from holdall.journeys.imaging import pack_image
+
+        report(Event(step))
+        image = pack_image(scanned, out, options.image, level=options.level, room=room)
+        return Packed(encode_index([], []), image.size), image
+    packed = packing.pack(
+        scanned.tree,
+        scanned.read,
+        out,
+        frame_size=options.frame_size,
+        level=options.level,
+        workers=processors(),
+        report=counting(step, packing.stream_size(scanned.tree), report),
+    )
+    return packed, None
 
 
 def counting(step: str, total: int, report: Report) -> Callable[[int], None]:
@@ -226,10 +258,17 @@ def _write(
     options: BuildOptions,
     report: Report,
 ) -> Built:
-    with tempfile.TemporaryFile(dir=os.path.dirname(out)) as frames:
-        made = package(manifest, scanned, frames, keys=keys, options=options, report=report)
+    room = os.path.dirname(out)
+    with tempfile.TemporaryFile(dir=room) as frames:
+        made = package(manifest, scanned, frames, room, keys=keys, options=options, report=report)
         sections = (made.envelope, made.tree, made.index_section)
-        head = Head(len(made.envelope), len(made.tree), len(made.index_section), made.stored)
+        head = Head(
+            envelope=len(made.envelope),
+            tree=len(made.tree),
+            index=len(made.index_section),
+            content=made.stored,
+            incompatible=IMAGE if options.image else 0,
+        )
         frames.seek(0)
         put(out, head, sections, iter(lambda: frames.read(2**20), b""))
     signers = tuple(key.public.fingerprint for key in keys)
@@ -243,6 +282,7 @@ def put(out: str, head: Head, sections: tuple[bytes, ...], content: Iterable[byt
         with open(beside, "xb") as file:
             file.write(encode_head(head))
             file.writelines(section(number, data) for number, data in enumerate(sections, start=1))
+            file.write(head.lead)
             file.writelines(content)
         os.rename(beside, out)
     finally:

@@ -12,8 +12,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from holdall.delivery import index as indexes
-from holdall.delivery.bundle import BundleSource, Opened
-from holdall.delivery.index import Index
+from holdall.delivery.bundle import NO_FRAMES, Opened
 from holdall.delivery.layout import INCREMENT, Head
 from holdall.errors import CorruptError, NoGainError, UsageError
 from holdall.journeys.arrival import Arrival, arriving
@@ -86,12 +85,12 @@ class IncrementPlan(NamedTuple):
 
 
 class _Edition(NamedTuple):
-    """A release with its tree, the index of its full bundle, and a way to its contents."""
+    """A release with its tree, how its full bundle is packed, and a way to its contents."""
 
     release: Release
     digest: str
     tree: Tree
-    index: Index  # type: ignore[assignment]  # hides a method of tuples
+    packed: Opened
     sections: int
     envelope: bytes
     signers: tuple[PublicKey, ...]
@@ -207,7 +206,7 @@ class _Builder:
                 old.digest,
                 old.release.manifest.version,
                 increment.cost(number) + sections,
-                self._new.sections + full_cost(self._new.index, self._new.tree, old.tree),
+                self._new.sections + full_cost(self._new.packed, old.tree),
             )
             for number, old in enumerate(self._olds)
         )
@@ -220,11 +219,15 @@ class _Builder:
         return bases, files
 
 
-def full_cost(index: Index, new: Tree, old: Tree) -> int:
+def full_cost(packed: Opened, old: Tree) -> int:
     """About how many bytes of a full bundle hold the contents that `old` lacks."""
-    digests = list(new.contents)
+    contents = packed.tree.contents
+    if packed.image:
+        size = sum(size for digest, size in contents.items() if digest not in old.contents)
+        return round(packed.image.size * size / max(1, sum(contents.values())))
+    digests = list(contents)
     wanted = 0.0
-    for group in indexes.groups(index):
+    for group in indexes.groups(packed.index):
         raw = sum(frame.raw for frame in group.frames)
         stored = sum(frame.stored for frame in group.frames)
         fresh = sum(
@@ -240,19 +243,26 @@ def _from_folder(
     manifest, scanned = read_folder(folder, options, report)
     with tempfile.TemporaryFile(dir=work) as frames:
         made: Package = package(
-            manifest, scanned, frames, keys=keys, options=options, report=report
+            manifest, scanned, frames, work, keys=keys, options=options, report=report
         )
     paths = {file.digest: f"{scanned.folder}/{file.path}" for file in scanned.tree.files}
     return _Edition(
         release=made.release,
         digest=sha256(made.payload).hexdigest(),
         tree=scanned.tree,
-        index=indexes.parse(made.index, list(scanned.tree.contents.values())),
+        packed=_packed(made, scanned.tree),
         sections=len(made.tree) + len(made.index_section),
         envelope=made.envelope,
         signers=tuple(key.public for key in keys),
         extract=lambda wanted, _work: {digest: paths[digest] for digest in wanted},
     )
+
+
+def _packed(made: Package, tree: Tree) -> Opened:
+    image = made.release.packing.image
+    if image:
+        return Opened(tree, NO_FRAMES, image)
+    return Opened(tree, indexes.parse(made.index, list(tree.contents.values())))
 
 
 @contextmanager
@@ -267,7 +277,7 @@ def _from_bundle(path: str) -> Iterator[_Edition]:
             release=arrival.release,
             digest=arrival.digest,
             tree=opened.tree,
-            index=opened.index,
+            packed=opened,
             sections=arrival.preamble.head.tree + arrival.preamble.head.index,
             envelope=arrival.preamble.envelope,
             signers=arrival.signed.signers,
@@ -277,7 +287,8 @@ def _from_bundle(path: str) -> Iterator[_Edition]:
 
 def _extract(arrival: Arrival, opened: Opened, wanted: set[bytes], work: str) -> dict[bytes, str]:
     """Write contents of a bundle to files named by their digests; raises CorruptError."""
-    source = BundleSource(opened, arrival.seekable_fd(), arrival.preamble.first)
+    arrival.seekable_fd()
+    source = arrival.source(opened, work)
     paths = {}
     for batch in source.batches(wanted):
         for digest, pieces in source.produce(batch.number, wanted):

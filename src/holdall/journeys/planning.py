@@ -16,6 +16,7 @@ from holdall.journeys.supply import Contents, Meter, Shelf, read_size, source_of
 from holdall.model.ref import Ref
 
 if TYPE_CHECKING:
+    from holdall.journeys.imaging import ImageSource
     from holdall.journeys.way import Way
 
 
@@ -242,7 +243,7 @@ def _over_increments(
 def _read_size(arrival: Arrival, opened: Opened, layup: seeding.Layup) -> int:
     """The bytes of the frames that will be read."""
     if not arrival.seekable:
-        return opened.index.stored
+        return opened.stored
     if arrival.remote:
         return sum(frame.stored for frame in arrival.source(opened).frames(layup.fresh))
     return read_size(opened, layup.fresh)
@@ -283,10 +284,15 @@ def _plan(arrival: Arrival, before: str | None, files: int) -> InstallPlan:
     )
 
 
-def _to_fetch(remote: Fetching, opened: Opened, source: BundleSource, layup: seeding.Layup) -> int:
+def _to_fetch(
+    remote: Fetching,
+    opened: Opened,
+    source: "BundleSource | ImageSource",
+    layup: seeding.Layup,
+) -> int:
     """The bytes that are still to come over the network."""
     if remote.bundle is None:
-        return opened.index.stored
+        return opened.stored
     return remote.bundle.wanted(source.frames(layup.fresh))
 
 

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from holdall.delivery.bundle import BundleSource
 from holdall.errors import CorruptError, HoldallError, NotFoundError
 from holdall.forms.checking import inspect, mend
 from holdall.forms.folder_source import FolderSource
@@ -46,7 +45,8 @@ def repair(
         recover(host, writer, report)
         installed = _installed(host, arrival, only)
         opened = arrival.open()
-        source = BundleSource(opened, arrival.seekable_fd(), arrival.preamble.head.first_frame)
+        arrival.seekable_fd()
+        source = arrival.source(opened, host.layout.staging)
         mended: list[Repaired] = []
         missing: list[str] = []
         for item in installed:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from hashlib import sha256
 from typing import NamedTuple
 
-from holdall.delivery.bundle import BundleSource, Opened
+from holdall.delivery.bundle import Opened
 from holdall.errors import CorruptError, UntrustedError, UsageError
 from holdall.journeys.arrival import Arrival, arriving
 from holdall.journeys.trusting import vouched
@@ -78,9 +78,7 @@ def check(examined: Examined, told: Told) -> str:
     """
     if examined.opened is None:
         return _check_parts(examined, told)
-    source = BundleSource(
-        examined.opened, examined.arrival.seekable_fd(), examined.arrival.preamble.first
-    )
+    source = examined.arrival.source(examined.opened)
     contents = examined.opened.tree.contents
     batches = source.batches(contents)
     path = examined.arrival.path
@@ -137,6 +135,11 @@ def _check_parts(examined: Examined, told: Told) -> str:
         whole.update(data)
         told(stored)
         at += stored
+    if examined.opened and examined.opened.image:
+        # held against its digest where its contents were read out of it
+        for data in _pieces(fd, at, examined.size):
+            whole.update(data)
+            told(len(data))
     return whole.hexdigest()
 
 

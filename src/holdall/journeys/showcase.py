@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from holdall.delivery.bundle import BundleSource
 from holdall.desktop import entries
 from holdall.errors import CorruptError, HoldallError, UsageError
 from holdall.journeys.arrival import Arrival, arriving
@@ -21,6 +20,7 @@ from holdall.publish.site import icons, metainfo, plain_text
 from holdall.publish.site.app import Extras
 from holdall.publish.site.icons import Icon
 from holdall.publish.site.metainfo import Metainfo
+from holdall.store.contents import ContentSource
 from holdall.system.files import each_child, read_regular, write_atomic
 
 _LIMIT = 16 * 2**20
@@ -167,12 +167,13 @@ def _files(arrival: Arrival, wanted: _Wanted) -> dict[str, bytes]:
         if isinstance(entry, File) and entry.path in wanted.paths and entry.size <= icons.MAX_BYTES
     }
     contents = {file.digest: b"" for file in files.values()}
-    source = BundleSource(opened, arrival.seekable_fd(), arrival.preamble.first)
+    arrival.seekable_fd()
+    source = arrival.source(opened)
     contents |= dict(_contents(source, contents))
     return {path: contents[file.digest] for path, file in files.items()}
 
 
-def _contents(source: BundleSource, wanted: Collection[bytes]) -> Iterator[tuple[bytes, bytes]]:
+def _contents(source: ContentSource, wanted: Collection[bytes]) -> Iterator[tuple[bytes, bytes]]:
     for batch in source.batches(wanted):
         if batch.count:
             for digest, pieces in source.produce(batch.number, wanted):

@@ -5,9 +5,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from holdall.delivery.bundle import BundleSource, Opened
+from holdall.delivery.bundle import Opened
 from holdall.forms import laying, seeding
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.forming import Decision
@@ -20,6 +20,10 @@ from holdall.store.catalog import Deployment
 from holdall.store.contents import ContentSource
 from holdall.store.several import Several
 from holdall.system.files import remove_tree
+
+if TYPE_CHECKING:
+    from holdall.delivery.bundle import BundleSource
+    from holdall.journeys.imaging import ImageSource
 
 
 class Meter:
@@ -63,14 +67,20 @@ class Contents(NamedTuple):
 
 
 @contextmanager
-def source_of(arrival: Arrival, opened: Opened, folder: str) -> Iterator[BundleSource]:
-    """The contents of a full bundle; those of a stream pass through a nameless file in `folder`."""
+def source_of(
+    arrival: Arrival, opened: Opened, folder: str
+) -> Iterator["BundleSource | ImageSource"]:
+    """The contents of a full bundle, for what is staged in `folder`.
+
+    Those of a stream pass through a nameless file there; those of an image through one beside it.
+    """
+    beside = os.path.dirname(folder)
     if arrival.seekable:
-        yield arrival.source(opened)
+        yield arrival.source(opened, beside)
         return
     spool = os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
     try:
-        yield BundleSource(opened, spool, arrival.preamble.first, stream=arrival.stream)
+        yield arrival.passing(opened, spool, beside)
     finally:
         os.close(spool)
 
@@ -78,8 +88,8 @@ def source_of(arrival: Arrival, opened: Opened, folder: str) -> Iterator[BundleS
 def read_size(opened: Opened, wanted: Collection[bytes]) -> int:
     """The bytes of a full bundle's frames that have wanted contents."""
     frames, contents = opened.index.frames, opened.tree.contents
-    if len(wanted) == len(contents):
-        return opened.index.stored
+    if len(wanted) == len(contents) or (opened.image and wanted):
+        return opened.stored
     numbers = {number for number, digest in enumerate(contents) if digest in wanted}
     starts = [frame.start for frame in frames]
     needed: set[int] = set()

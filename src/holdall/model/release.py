@@ -6,7 +6,7 @@ Format: docs/reference/formats/release.md. One exact encoding: what is shown is 
 """
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -22,14 +22,30 @@ PAYLOAD_TYPE = "application/vnd.holdall.release+json"
 _Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
-class Packing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
-    """SHA-256 of a bundle's compressed tree and index sections.
+class PackedImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """The file system image a bundle has in place of frames: its length and its digest."""
+
+    kind: Literal["erofs", "squashfs"]
+    size: Annotated[int, msgspec.Meta(gt=0, lt=2**32)]
+    digest: str
+
+    @property
+    def raw(self) -> bytes:
+        """The digest's own bytes."""
+        return Digest.parse(self.digest).raw
+
+
+class Packing(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True
+):
+    """SHA-256 of a bundle's compressed tree and index sections, and what its image is.
 
     So nothing unsigned is decoded.
     """
 
     tree: _Sha256
     index: _Sha256
+    image: PackedImage | None = None
 
 
 class Release(
@@ -92,6 +108,8 @@ def parse(data: bytes) -> Release:
             raise CorruptError("The release lacks an architecture or has a negative size.")
         if release.metadata_image:
             Digest.parse(release.metadata_image)
+        if release.packing.image:
+            Digest.parse(release.packing.image.digest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UsageError) as error:
         raise CorruptError(f"The release cannot be read: {str(error).rstrip('.')}.") from error
     if encode(release) != data:

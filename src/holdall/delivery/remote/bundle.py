@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
+from typing import Protocol
 
 from holdall.delivery import layout
 from holdall.delivery.bundle import Preamble, read_preamble
@@ -31,10 +32,22 @@ _MAX_HEAD = (
     + layout.MAX_ENVELOPE
     + layout.MAX_TREE
     + layout.MAX_INDEX
+    + layout.MAX_LEAD
 )
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Report = Callable[[int], None]
+
+
+class Hash(Protocol):
+    """Something that hashes."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take the next bytes."""
+
+    def digest(self) -> bytes:
+        """The digest of all."""
+        ...
 
 
 class RemoteBundle:
@@ -60,6 +73,7 @@ class RemoteBundle:
         self._transport = transport
         self._file = file
         self._lanes = lanes
+        self._hasher: Callable[[], Hash] = sha256
         self._head = f"{folder}/head"
         self._ledger = Ledger(f"{folder}/there")
         self.spool = os.open(f"{folder}/frames", _OPEN, 0o600)
@@ -97,16 +111,20 @@ class RemoteBundle:
         """The bytes still to be fetched to have all of these."""
         return sum(span.end - span.start for span in self._missing(frames))
 
-    def bring(self, frames: Iterable[Frame], report: Report) -> Iterator[Frame]:
+    def bring(
+        self, frames: Iterable[Frame], report: Report, hasher: Callable[[], Hash] = sha256
+    ) -> Iterator[Frame]:
         """Fetch what is missing of these; yields each, in file order, when it is in the spool.
 
-        What is yielded has the SHA-256 the index says, which the caller has checked; what has not
-        is fetched a second time. `report` gets the bytes of them as they come, in any thread;
-        together `wanted(frames)`, more where what was there before was wrong. Raises as
+        What is yielded has the SHA-256 the index says, which the caller has checked, or another
+        digest, which `hasher` makes; what has not is fetched a second time. `report` gets the bytes
+        of them as they come, in any thread; together `wanted(frames)`, more where what was there
+        before was wrong. Raises as
         `Transport.pieces`, CorruptError for a frame that is wrong both times, and OSError.
 
         A server without ranges sends all from the beginning of the bundle up to the last of them.
         """
+        self._hasher = hasher
         left = deque(sorted(frames))
         right = {frame for frame in left if self._is_there(frame)}
         doubted: set[Frame] = set()
@@ -171,7 +189,7 @@ class RemoteBundle:
         return False
 
     def _is_right(self, frame: Frame) -> bool:
-        hasher = sha256()
+        hasher = self._hasher()
         at = self._file.head + frame.offset
         end = at + frame.stored
         while at < end and (piece := os.pread(self.spool, min(end - at, _PIECE), at)):

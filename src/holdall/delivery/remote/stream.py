@@ -71,7 +71,7 @@ class BundleStream(RawIOBase):
         if self._head is None:
             head = self._head = parse_head(bytes(self._seen))
             self._whole = not head.is_increment
-            self._known = head.first_frame + (SECTION_HEADER if head.is_increment else head.content)
+            self._known = head.first_frame + SECTION_HEADER if head.is_increment else head.size
         else:
             header = bytes(self._seen[-SECTION_HEADER:])
             self._whole = True
