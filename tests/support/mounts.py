@@ -1,0 +1,88 @@
+"""What tests of mounts look at: what is mounted, who serves it, images to mount.
+
+Must not import holdall.
+"""
+
+import ctypes
+import os
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from surroundings import not_here
+
+_CLONE_NEWNS = 0x20000
+_FUSE = Path("/dev/fuse")
+
+
+@contextmanager
+def fuse_for_everybody(folder: Path) -> Iterator[None]:
+    """Let every user open /dev/fuse, as systems commonly do; seen by this process and its children.
+
+    The machine's own device stays as it is.
+    """
+    if stat.S_IMODE(_FUSE.stat().st_mode) == 0o666:
+        yield
+        return
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS):
+        not_here("needs a mount namespace of its own")
+    subprocess.run(["mount", "--make-rslave", "/"], check=True)
+    node = folder / "fuse"
+    os.mknod(node, stat.S_IFCHR | 0o666, _FUSE.stat().st_rdev)
+    node.chmod(0o666)
+    subprocess.run(["mount", "--bind", node, _FUSE], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", _FUSE], check=True)
+
+
+def mounted_below(folder: Path) -> list[str]:
+    """The lines of what this process sees mounted at or below a folder."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if f"{line.split()[4]}/".startswith(f"{folder}/")]
+
+
+def servers_of(folder: Path) -> list[int]:
+    """The processes of squashfuse that serve an image from below a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if "squashfuse" in words[0] and any(word.startswith(f"{folder}/") for word in words):
+            found.append(int(process.name))
+    return found
+
+
+def loops_of(folder: Path) -> list[str]:
+    """The loop devices whose file lies below a folder."""
+    backing = Path("/sys/block").glob("loop*/loop/backing_file")
+    return [str(path) for path in backing if path.read_text().startswith(f"{folder}/")]
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether a condition comes to hold before long."""
+    end = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def make_image(kind: str, folder: Path, image: Path, *, offset: int = 0) -> int:
+    """Write an image of a folder into a file, from an offset on; returns its own size."""
+    plain = image.with_suffix(".plain")
+    argv: list[str | Path] = ["mkfs.erofs", "--quiet", plain, folder]
+    if kind == "squashfs":
+        argv = ["mksquashfs", folder, plain, "-quiet", "-no-progress", "-all-root"]
+    subprocess.run(argv, check=True, capture_output=True)
+    data = plain.read_bytes()
+    plain.unlink()
+    image.write_bytes(bytes(offset) + data + b"what follows the image")
+    return len(data)
