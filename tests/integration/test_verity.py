@@ -6,16 +6,17 @@ Runs in a machine of its own: the kernels tests run on often have none.
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sample_app import VERSIONS, Bundles
 from surroundings import Require
-from virtual import boot, fetch_kernel, make_tools
+from virtual import Kernel, boot, fetch_kernel, make_tools
 
 pytestmark = [pytest.mark.vm, pytest.mark.network, pytest.mark.slow]
 
-JOB = r"""
+TOOLS = r"""
 import fcntl, glob, json, os, struct, subprocess, sys, time
 from holdall.delivery.zstandard import decompress
 from holdall.forms import laying, seeding
@@ -77,12 +78,15 @@ def damage(content):
         os.fsync(disk.fileno())
     return hits
 
-def faults(answer):
-    return {item["version"]: item["faults"] for item in json.loads(answer[2])}
-
 result = {"kernel": os.uname().release}
 call("mount", "-t", "ext4", "/dev/data", "/mnt")
 trust = open("/trust").read()
+"""
+
+JOB = r"""
+def faults(answer):
+    return {item["version"]: item["faults"] for item in json.loads(answer[2])}
+
 for version in ("1.0", "2.0"):
     code, _, output = holdall("install", "--trust-key", trust, f"/sample-{version}.holdall")
     assert code == 0, output
@@ -127,25 +131,122 @@ print("RESULT", json.dumps(result), flush=True)
 """
 
 
-def test_the_kernel_measures_what_was_signed_and_finds_a_damaged_block(
-    tmp_path: Path, bundles: Bundles, require: Require
-) -> None:
+COMPOSEFS = r"""
+from holdall.errors import HoldallError
+from holdall.forms import composefs, erofs
+from holdall.forms.port import Place
+from holdall.model.digest import digest_of
+from holdall.system.means import Means
+from holdall.system.mounting import perform
+
+def view(top):
+    # mount a deployment; what hindered it
+    place = Place("/mnt/store", top, json.load(open(f"{top}/form")))
+    try:
+        perform(composefs.mount(place, Means("/mnt/store")), place.files)
+    except HoldallError as error:
+        return f"{type(error).__name__}: {error}"
+
+def read(path):
+    try:
+        return digest_of(open(path, "rb").read())
+    except OSError as error:
+        return error.errno
+
+for version in ("1.0", "2.0"):
+    form = () if version == "2.0" else ("--form", "composefs")
+    argv = ("install", "--trust-key", trust, *form, f"/sample-{version}.holdall")
+    code, _, output = holdall(*argv)
+    assert code == 0, output
+tops = sorted(glob.glob("/mnt/store/deployments/*/*/*/*"), key=lambda top: os.stat(top).st_ctime)
+result["records"] = [json.load(open(f"{top}/form")) for top in tops]
+result["cells"] = {key: cell.holds for key, cell in composefs.cells(Means("/mnt/store")).items()}
+result["named"] = [json.load(open(f"{top}/release"))["metadata-image"] for top in tops]
+result["images"] = ["sha256-4k:" + measured(f"{top}/meta.erofs").hex() for top in tops]
+result["contents"], result["read"] = [], []
+for top in tops:
+    for digest, name in erofs.names(listed(top)).items():
+        result["contents"].append(measured(f"{top}/objects/{name}") == digest)
+    assert view(top) is None
+    for file in listed(top).files:
+        result["read"].append(read(f"{top}/files/{file.path}") == file.digest)
+    call("umount", f"{top}/files")
+
+top = tops[1]
+names = erofs.names(listed(top))
+held = {file.path: f"{top}/objects/{names[file.digest]}" for file in listed(top).files}
+pages = [path for path in held if path.startswith("lib/")]
+same, other, swapped = pages[:3]
+data = {path: open(held[path], "rb").read() for path in (same, other, swapped)}
+for path in data:
+    os.rename(held[path], f"/mnt/{path.replace('/', '-')}")
+open(held[same], "wb").write(data[same])  # the same bytes, and no fs-verity
+open(held[other], "wb").write(bytes(len(data[other])))
+os.link(held["large"], held[swapped])  # fs-verity, and another content
+assert view(top) is None
+result["swapped"] = [read(f"{top}/files/{path}") for path in (same, other, swapped)]
+call("umount", f"{top}/files")
+for path in data:
+    os.rename(f"/mnt/{path.replace('/', '-')}", held[path])
+
+block = open(held["large"], "rb").read()[40960:45056]
+call("umount", "/mnt")
+result["hits"] = damage(block)
+call("mount", "-t", "ext4", "/dev/data", "/mnt")
+assert view(top) is None
+result["damaged"] = read(f"{top}/files/large")
+result["beside"] = read(f"{top}/files/{same}") == digest_of(data[same])
+call("umount", f"{top}/files")
+spoiled = json.loads(holdall("verify")[2])
+result["spoiled"] = {item["version"]: item["faults"] for item in spoiled}
+code, _, output = holdall("repair", "/sample-2.0.holdall", "/sample-1.0.holdall")
+found = json.loads(holdall("verify")[2])
+result["repaired"] = [code, {item["version"]: item["faults"] for item in found}]
+
+image = open(f"{top}/meta.erofs", "rb").read()
+os.rename(f"{top}/meta.erofs", "/mnt/meta.erofs")
+open(f"{top}/meta.erofs", "wb").write(image[:-1] + bytes([image[-1] ^ 1]))
+result["other image"] = view(top)
+os.rename("/mnt/meta.erofs", f"{top}/meta.erofs")
+call("umount", "/mnt")
+result["image hits"] = damage(image[:4096])
+call("mount", "-t", "ext4", "/dev/data", "/mnt")
+result["spoiled image"] = view(top)
+print("RESULT", json.dumps(result), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory, require: Require) -> Kernel:
     for program in ("qemu-system-x86_64", "busybox", "mke2fs", "zstd"):
         require(program)
-    (tmp_path / "job.py").write_text(JOB)
-    (tmp_path / "trust").write_text(bundles.fingerprint)
+    return fetch_kernel(tmp_path_factory.mktemp("apt"))
+
+
+def done_there(
+    job: str, kernel: Kernel, folder: Path, bundles: Bundles, *modules: str
+) -> dict[str, Any]:
+    """What a job on a machine whose file system has fs-verity found out."""
+    (folder / "job.py").write_text(TOOLS + job)
+    (folder / "trust").write_text(bundles.fingerprint)
     extra = {bundles.bundle(version).name: bundles.bundle(version) for version in VERSIONS}
-    extra |= {name: tmp_path / name for name in ("job.py", "trust")}
-    tools = make_tools(tmp_path / "tools", tmp_path / "tools.img", extra)
-    data = tmp_path / "data.img"
+    extra |= {name: folder / name for name in ("job.py", "trust")}
+    tools = make_tools(folder / "tools", folder / "tools.img", extra)
+    data = folder / "data.img"
     subprocess.run(
         ["mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "verity", data, "96M"], check=True
     )
-    kernel = fetch_kernel(tmp_path / "apt")
-    printed = boot(kernel, tmp_path, {"tools": tools, "data": data})
+    printed = boot(kernel, folder, {"tools": tools, "data": data}, modules=modules)
     lines = [line for line in printed.splitlines() if line.startswith("RESULT ")]
     assert lines, printed
-    found = json.loads(lines[0].removeprefix("RESULT "))
+    found: dict[str, Any] = json.loads(lines[0].removeprefix("RESULT "))
+    return found
+
+
+def test_the_kernel_measures_what_was_signed_and_finds_a_damaged_block(
+    tmp_path: Path, bundles: Bundles, kernel: Kernel
+) -> None:
+    found = done_there(JOB, kernel, tmp_path, bundles)
 
     assert found["files"] > 600
     assert found["wrong"] == 0
@@ -159,3 +260,28 @@ def test_the_kernel_measures_what_was_signed_and_finds_a_damaged_block(
     assert found["repaired"] == [0, {"1.0": [], "2.0": []}]
     assert found["measured"]
     assert found["made"] == []
+
+
+def test_composefs_reads_what_was_signed_or_nothing(
+    tmp_path: Path, bundles: Bundles, kernel: Kernel
+) -> None:
+    found = done_there(COMPOSEFS, kernel, tmp_path, bundles, "erofs", "overlay")
+
+    assert [record["form"] for record in found["records"]] == ["composefs"] * 2
+    assert all(record["verity"] for record in found["records"])
+    assert found["cells"]["R2"] == found["cells"]["N7"] == "yes"
+    assert found["named"] == found["images"] == [item["digest"] for item in found["records"]]
+    assert len(found["contents"]) > 600
+    assert len(found["read"]) > 600
+    assert all(found["contents"])
+    assert all(found["read"])
+    assert found["swapped"] == [5, 5, 5]  # EIO
+    assert found["hits"] > 0
+    assert found["damaged"] == 5
+    assert found["beside"]
+    told = [["large", "its content was changed"]]
+    assert found["spoiled"] == {"1.0": told, "2.0": told}
+    assert found["repaired"] == [0, {"1.0": [], "2.0": []}]
+    assert "meta.erofs was changed; `holdall repair` makes it anew" in found["other image"]
+    assert found["image hits"] > 0
+    assert found["spoiled image"].startswith("CorruptError: The kernel cannot read ")

@@ -155,10 +155,20 @@ def make_tools(folder: Path, image: Path, extra: Mapping[str, Path]) -> Path:
     return image
 
 
-def boot(kernel: Kernel, scratch: Path, disks: Mapping[str, Path], *, memory: int = 512) -> str:
-    """Start the machine with its disks (the first, ``tools``, has the job); what it printed."""
+def boot(
+    kernel: Kernel,
+    scratch: Path,
+    disks: Mapping[str, Path],
+    *,
+    memory: int = 512,
+    modules: Iterable[str] = (),
+) -> str:
+    """Start the machine with its disks (the first, ``tools``, has the job); what it printed.
+
+    `modules` are those of the kernel that it has besides.
+    """
     initramfs = scratch / "initramfs"
-    initramfs.write_bytes(_initramfs(kernel))
+    initramfs.write_bytes(_initramfs(kernel, modules))
     argv: list[str | Path] = [
         *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max,-cx16", "-m", str(memory)),
         *("-M", "microvm,pit=on,pic=on,rtc=on,acpi=on", "-nodefaults", "-no-reboot"),
@@ -213,8 +223,8 @@ def _unpacked(module: Path) -> bytes:
     return lzma.decompress(data) if module.suffix == ".xz" else data
 
 
-def _initramfs(kernel: Kernel) -> bytes:
-    modules = kernel.needed(_MODULES)
+def _initramfs(kernel: Kernel, others: Iterable[str]) -> bytes:
+    modules = kernel.needed((*_MODULES, *others))
     folder, program, file = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFREG | 0o644
     entries = [(name, folder, b"") for name in ("bin", "proc", "sys", "dev", "r")]
     entries += [
