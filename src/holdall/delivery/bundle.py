@@ -51,6 +51,13 @@ class Preamble(NamedTuple):
         return self.head.first_frame + SECTION_HEADER + len(self.statement)
 
     @property
+    def data(self) -> bytes:
+        """The bytes of a full bundle up to there, as they were read."""
+        sections = (self.envelope, self.tree, self.index)
+        framed = (layout.section(number, data) for number, data in enumerate(sections, start=1))
+        return b"".join((layout.encode_head(self.head), *framed, self.head.lead))
+
+    @property
     def size(self) -> int:
         """How long the whole file is."""
         return self.first + self.head.content

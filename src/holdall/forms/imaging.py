@@ -140,6 +140,16 @@ def check_listing(kind: str, fd: int, offset: int, size: int, *, tree: Tree) -> 
         )
 
 
+def kernel_hint(kind: str, means: Means) -> str:
+    """That the kernel would do, where it would."""
+    if means.lacking(_KERNEL[kind]):
+        return ""
+    return (
+        " With --allow-kernel-parser the kernel reads it; it parses what the publisher made then,"
+        " and a flaw in that is a flaw of this machine."
+    )
+
+
 class Measure(NamedTuple):
     """Digests of an image, of the whole file it lies in, and the image's size in bytes."""
 
@@ -203,6 +213,7 @@ def mount(file: str, record: Mapping[str, Any], means: Means, *, kernel: bool) -
     if reason:
         raise UnsupportedError(
             f"This app lies in an image of kind {kind}, which cannot be read here: {reason}."
+            f"{'' if kernel else kernel_hint(kind, means)}"
         )
     _check_measured(file, record)
     return ServedImage(kind, str(means.program(_SERVERS[kind])), file, offset)

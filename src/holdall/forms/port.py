@@ -72,7 +72,8 @@ class Place(NamedTuple):
 class Parcel(NamedTuple):
     """A bundle with a publisher's image: `copy` writes the whole file to a path that is new.
 
-    It checks every byte, and raises CorruptError. The image begins at `offset`, in bytes.
+    The image begins at `offset`, in bytes. What stands before it was checked; the image is for the
+    one who takes it to check. Raises CorruptError for what is cut short.
     """
 
     kind: str

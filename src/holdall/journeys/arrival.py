@@ -110,7 +110,9 @@ class Arrival(NamedTuple):
         if opened.image:
             from holdall.journeys.imaging import ImageSource
 
-            return ImageSource(opened, fd, first, work=work, bring=bring if bundle else None)
+            before = self.preamble.data
+            using = bring if bundle else None
+            return ImageSource(opened, fd, first, before=before, work=work, bring=using)
         return BundleSource(opened, fd, first, bring=bring if bundle else None)
 
     def passing(self, opened: Opened, spool: int, work: str) -> "BundleSource | ImageSource":
@@ -118,7 +120,8 @@ class Arrival(NamedTuple):
         if opened.image:
             from holdall.journeys.imaging import ImageSource
 
-            return ImageSource(opened, spool, 0, work=work, stream=self.stream)
+            before = self.preamble.data
+            return ImageSource(opened, spool, 0, before=before, work=work, stream=self.stream)
         return BundleSource(opened, spool, self.preamble.first, stream=self.stream)
 
     def seekable_fd(self) -> int:

@@ -15,6 +15,7 @@ from holdall.delivery.layout import MAX_IMAGE
 from holdall.errors import CorruptError, UsageError
 from holdall.forms import imaging, laying, seeding
 from holdall.forms.folder_source import FolderSource
+from holdall.forms.port import Parcel
 from holdall.model import tree as trees
 from holdall.model.digest import Hasher
 from holdall.model.release import PackedImage
@@ -76,11 +77,11 @@ def _check_whole(kind: str, fd: int, size: int, tree: Tree, folder: str) -> None
 
 
 class ImageSource:
-    """A `ContentSource` over a bundle's image.
+    """A `ContentSource` over a bundle's image, or the bundle itself as a `Parcel`.
 
-    The image is at `offset` of `fd`, or comes there: out of a `stream` that is at it, or by `bring`
-    as in `BundleSource`. Contents are read out of it, once it was checked, into a folder below
-    `work` that is removed with this.
+    `before` is what stands before the image in the bundle. The image is at `offset` of `fd`, or
+    comes there: out of a `stream` that is at it, or by `bring` as in `BundleSource`. Contents are
+    read out of it, once it was checked, into a folder below `work` that is removed with this.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class ImageSource:
         fd: int,
         offset: int,
         *,
+        before: bytes = b"",
         work: str = "",
         stream: BinaryIO | None = None,
         bring: Bring | None = None,
@@ -97,7 +99,7 @@ class ImageSource:
             raise AssertionError(opened)
         self._tree, self._image = opened.tree, opened.image
         self._fd, self._offset = fd, offset
-        self._stream, self._bring = stream, bring
+        self._stream, self._bring, self._before = stream, bring, before
         self._files = {file.digest: file for file in opened.tree.files}
         name = f"holdall-{os.urandom(16).hex()}"
         self._folder = f"{work or tempfile.gettempdir()}/{name}"
@@ -141,10 +143,29 @@ class ImageSource:
             self._read_out()
         yield from self._source.produce(batch, wanted)
 
+    def parcel(self) -> Parcel:
+        """The bundle with its image, to be kept as it is; then nothing else is asked of this."""
+        image = self._image
+        return Parcel(image.kind, len(self._before), image.size, image.digest, self._copy)
+
+    def _copy(self, path: str) -> None:
+        out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            write_all(out, self._before)
+            if self._stream is not None:
+                self._arrive_by(self._stream, out)
+                return
+            if self._bring is not None:
+                self.arrive()
+            images.copy_range(self._fd, out, self._image.size, start=self._offset)
+        finally:
+            os.close(out)
+
     def arrive(self) -> None:
         """Have the image where it is read, and check it; raises CorruptError."""
         if self._stream is not None:
-            self._arrive_by(self._stream)
+            os.lseek(self._fd, self._offset, os.SEEK_SET)
+            self._arrive_by(self._stream, self._fd)
         elif self._bring is not None:
             for _ in self._bring(self.frames(self._files)):
                 pass
@@ -155,13 +176,12 @@ class ImageSource:
     def _place(self) -> str:
         return f"{self._folder}/{self._turn}"
 
-    def _arrive_by(self, stream: BinaryIO) -> None:
+    def _arrive_by(self, stream: BinaryIO, out: int) -> None:
         hasher, left = Hasher(), self._image.size
-        os.lseek(self._fd, self._offset, os.SEEK_SET)
         while left:
             piece = exactly(stream, min(left, _PIECE))
             hasher.update(piece)
-            write_all(self._fd, piece)
+            write_all(out, piece)
             left -= len(piece)
         _check(hasher, self._image)
         if stream.read(1):

@@ -294,6 +294,7 @@ def _lay_down(host: Host, delivery: Direct | Made, contents: Contents, staged: s
         report=contents.meter.add,
         base=base_of(host, release.ref, decision.form),
         metadata_image=release.metadata_image,
+        parcel=contents.parcel,
     )
     return keep_record(decision, staged, decision.form.lay_down(work))
 

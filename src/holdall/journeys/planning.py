@@ -10,13 +10,13 @@ from holdall.forms import seeding
 from holdall.journeys.arrival import Arrival, Fetching
 from holdall.journeys.forming import Decision
 from holdall.journeys.host import Event, Host, Report
+from holdall.journeys.imaging import ImageSource
 from holdall.journeys.installed import known_tree
 from holdall.journeys.shipment import Shipment
 from holdall.journeys.supply import Contents, Meter, Shelf, read_size, source_of
 from holdall.model.ref import Ref
 
 if TYPE_CHECKING:
-    from holdall.journeys.imaging import ImageSource
     from holdall.journeys.way import Way
 
 
@@ -113,7 +113,9 @@ class Direct(NamedTuple):
             if remote := self.arrival.remote:
                 total += _to_fetch(remote, self.opened, source, self.layup)
             meter = _meter(self.arrival, total, report)
-            yield Contents(self.arrival.preamble.tree, self.layup, source, meter)
+            section = self.arrival.preamble.tree
+            parcel = source.parcel() if isinstance(source, ImageSource) else None
+            yield Contents(section, self.layup, source, meter, parcel)
 
 
 class Made(NamedTuple):
@@ -171,7 +173,9 @@ def planned(
     if shipment.increments and (made := _over_increments(host, shipment, shelf, report, spent)):
         return made
     opened = arrival.open()
-    if arrival.remote and arrival.remote.bundle:
+    if opened.image and decision.form.TRAITS.parcel:
+        layup = seeding.plan(opened.tree)
+    elif arrival.remote and arrival.remote.bundle:
         layup = shelf.lay(opened.tree)
     else:
         seed = shelf.seed(active or older[-1]) if older else None
@@ -287,7 +291,7 @@ def _plan(arrival: Arrival, before: str | None, files: int) -> InstallPlan:
 def _to_fetch(
     remote: Fetching,
     opened: Opened,
-    source: "BundleSource | ImageSource",
+    source: BundleSource | ImageSource,
     layup: seeding.Layup,
 ) -> int:
     """The bytes that are still to come over the network."""

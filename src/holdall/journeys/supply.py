@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from holdall.delivery.bundle import Opened
 from holdall.forms import laying, seeding
+from holdall.forms.port import Parcel
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.forming import Decision
 from holdall.journeys.host import Event, Host, Report
@@ -59,6 +60,7 @@ class Contents(NamedTuple):
     layup: seeding.Layup
     source: ContentSource
     meter: Meter
+    parcel: Parcel | None = None
 
     @property
     def tree(self) -> Tree:
