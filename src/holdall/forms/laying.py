@@ -46,20 +46,22 @@ def lay_down(
     report: Callable[[int], None] = lambda _size: None,
     inside: bool = False,
     give: Give | None = None,
+    passing: bool = False,
 ) -> None:
     """Make the files of a tree under the new folder `target`; with `inside`, in one that is there.
 
     Every byte that enters is checked against its digest, and on its way to the disk when this
     returns. `meanwhile` is done beside the workers. `report` gets the bytes produced as they come;
     together `layup.fresh_size`, and more where a seed was not what it should be. What `give` has is
-    not written, but still has to come, and be right. Raises CorruptError, NotFoundError when the
+    not written, but still has to come, and be right. What is `passing` is not brought to the disk.
+    Raises CorruptError, NotFoundError when the
     source lacks what a seed should have had, and OSError.
     """
     if not inside:
         os.mkdir(target, 0o755)
     root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        workshop = _Workshop(layup, source, root, verity=verity, give=give)
+        workshop = _Workshop(layup, source, root, verity=verity, give=give, passing=passing)
         workshop.run(report, meanwhile)
         if workshop.spoiled:
             rest = layup._replace(loans=(), fresh=workshop.missing())
@@ -68,7 +70,8 @@ def lay_down(
                     f"{len(paths)} files that an installed version should have are missing or "
                     f"changed there, such as {paths[0]!a}; give the full bundle too."
                 )
-            _Workshop(rest, source, root, verity=verity, give=give).run(report)
+            again = _Workshop(rest, source, root, verity=verity, give=give, passing=passing)
+            again.run(report)
     finally:
         os.close(root)
 
@@ -80,13 +83,21 @@ class _Workshop:
     """
 
     def __init__(
-        self, layup: Layup, source: ContentSource, root: int, *, verity: bool, give: Give | None
+        self,
+        layup: Layup,
+        source: ContentSource,
+        root: int,
+        *,
+        verity: bool,
+        give: Give | None,
+        passing: bool,
     ) -> None:
         self._layup = layup
         self._source = source
         self._root = root
         self._verity = verity
         self._give = give
+        self._passing = passing
         self._batches = source.batches(layup.fresh)
         self._links_from = 1 + max((batch.number for batch in self._batches), default=-1)
         self._spans = [
@@ -103,7 +114,8 @@ class _Workshop:
         def told(task: int, amount: int) -> None:
             if task < self._links_from:
                 report(amount)
-                sync_filesystem(self._root)
+                if not self._passing:
+                    sync_filesystem(self._root)
             elif amount:
                 self.spoiled.append(task)
 

@@ -42,7 +42,7 @@ def pack_image(scanned: Scan, out: BinaryIO, kind: str, *, level: int, room: str
         tree = scanned.tree
         try:
             source = FolderSource(tree, scanned.folder)
-            laying.lay_down(seeding.plan(tree), source, f"{work}/files")
+            laying.lay_down(seeding.plan(tree), source, f"{work}/files", passing=True)
         except CorruptError as error:
             raise UsageError(
                 "A file changed while it was packed; build again when nothing writes to the folder."
