@@ -302,26 +302,3 @@ def test_a_name_that_a_sweep_took_comes_back_with_the_next_version(host: Host) -
     path.unlink()
     put(host, ONE, version="2.0", more="1")
     assert path.samefile(folder(host, ONE) / "share/large")
-
-
-def test_sweeps_beside_installs_cost_no_file(host: Host) -> None:
-    """One process sweeps for as long as another installs and removes."""
-    child = os.fork()
-    if not child:
-        try:
-            while True:
-                pool.sweep(host.layout.root)
-        finally:
-            os._exit(1)
-    try:
-        put(host, ONE)
-        for number in range(15):
-            put(host, TWO, version=f"{number}.0")
-            assert faults(host) == {}
-            take(host, TWO)
-    finally:
-        os.kill(child, 9)
-        os.waitpid(child, 0)
-    put(host, TWO, version="99.0")
-    for name, data in SHARED.items():
-        assert stored(host, data, executable=name.startswith("bin/")).exists()

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from holdall.forms import laying, seeding
+from holdall.forms import laying
 from holdall.forms.port import Cell, Fault, Place, Traits, Work
 from holdall.forms.seeding import Layup, Loan, Objects, Seed
 from holdall.model.tree import File, Tree
@@ -110,9 +110,11 @@ def _without_clones(work: Work, loan: Loan) -> Iterator[Loan]:
 
 
 def _clone(work: Work, objects: Tree) -> None:
-    """Make the release's files as clones of its objects."""
+    """Make each of the release's files a clone of its object."""
+    names = _names(work.tree)
+    items = tuple((names[_key(file)], (file,)) for file in work.tree.files)
     seed = Seed(objects, f"{work.staged}/{OBJECTS}", sys.maxsize, apart=True)
-    layup = seeding.plan(work.tree, (seed,))
+    layup = Layup(work.tree, (Loan(seed, items),), {})
     laying.lay_down(layup, Several(()), work.files, verity=work.means.verity)
 
 
