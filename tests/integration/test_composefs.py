@@ -12,6 +12,7 @@ from holdall.errors import CorruptError, UnsupportedError
 from holdall.forms import composefs, erofs, seeding
 from holdall.forms.folder_source import FolderSource
 from holdall.forms.port import Choice, Place, Work
+from holdall.journeys.convert import convert
 from holdall.journeys.forming import Wanted, place_of, reading
 from holdall.journeys.host import Host
 from holdall.journeys.install import install
@@ -19,7 +20,7 @@ from holdall.journeys.installed import known_tree
 from holdall.journeys.repair import repair
 from holdall.journeys.verify import verify
 from holdall.model.digest import Digest, digest_of
-from holdall.model.ref import Ref
+from holdall.model.ref import Ref, RefPattern
 from holdall.model.tree import File, Tree
 from holdall.publish.scan import scan
 from holdall.store.catalog import Deployment
@@ -73,6 +74,10 @@ def object_of(item: Deployment, path: str) -> Path:
     return Path(item.path, "objects", erofs.names(tree)[digest])
 
 
+def objects(item: Deployment) -> list[Path]:
+    return list(Path(item.path, "objects").iterdir())
+
+
 def damage(path: Path) -> None:
     """Change a byte, and nothing else that could be seen."""
     status, data = path.stat(), path.read_bytes()
@@ -94,9 +99,9 @@ def test_the_kernel_shows_what_was_built(host: Host, bundle: Path, installed: De
 def test_a_deployment_has_each_content_once_and_nothing_of_it_in_its_folder(
     installed: Deployment,
 ) -> None:
-    objects = list(Path(installed.path, "objects").iterdir())
-    assert {path.read_bytes() for path in objects} == set(FILES.values())
-    assert len(objects) == len(set(FILES.values()))
+    held = objects(installed)
+    assert {path.read_bytes() for path in held} == set(FILES.values())
+    assert len(held) == len(set(FILES.values()))
     assert [path.name for path in Path(installed.files).iterdir()] == [".not-mounted"]
 
 
@@ -117,7 +122,7 @@ def test_versions_and_apps_share_every_content_they_both_have(
     other = make_bundle(tmp_path / "o.holdall", files, links=LINKS, id="org.example.Other")
     install(str(other), host, wanted=IN_COMPOSEFS)
     inodes = [
-        {path.read_bytes(): path.stat().st_ino for path in Path(item.path, "objects").iterdir()}
+        {path.read_bytes(): path.stat().st_ino for path in objects(item)}
         for ref in host.catalog.refs()
         for item in host.catalog.deployments(ref)
     ]
@@ -170,6 +175,22 @@ def test_a_tree_that_makes_another_image_than_its_release_names_is_refused(
     with pytest.raises(CorruptError, match=f"names the metadata image {wrong}, but its tree makes"):
         composefs.lay_down(work)
     assert not Path(host.layout.root, "pool").exists()
+
+
+def test_a_bundle_that_names_another_image_is_refused_whole(
+    host: Host, tmp_path: Path, bundle: Path, installed: Deployment
+) -> None:
+    wrong = str(Digest(bytes(32)))
+    parts = Parts.of(bundle.read_bytes()).signed(
+        KEY, change=lambda it: msgspec.structs.replace(it, metadata_image=wrong)
+    )
+    path = tmp_path / "wrong.holdall"
+    path.write_bytes(parts.bytes)
+    before = snapshot(Path(host.layout.root))
+    with pytest.raises(CorruptError, match="names the metadata image"):
+        install(str(path), host)
+    assert active(host).digest == installed.digest
+    assert snapshot(Path(host.layout.root)) == before
 
 
 def test_a_release_that_names_no_image_is_laid_down_all_the_same(
@@ -253,20 +274,24 @@ def test_it_is_mounted_for_nobody_without_the_powers_it_takes(
         composefs.mount(place_of(host, installed), means)
 
 
-def test_its_contents_are_seeds_of_other_forms(host: Host, installed: Deployment) -> None:
-    tree = known_tree(installed)
-    assert tree
-    seed = composefs.objects(place_of(host, installed), tree)
-    layup = seeding.plan(tree, (seed,))
-    assert {file.path for loan in layup.loans for _, files in loan.items for file in files} >= {
-        "bin/editor",
-        "share/words",
-    }
-    held = {file.path: file for file in seed.tree.files}
-    for name, files in layup.loans[0].items:
-        path = Path(seed.files, name)
-        assert digest_of(path.read_bytes()) == files[0].digest == held[name].digest
-        assert bool(path.stat().st_mode & 0o100) == files[0].executable
+@pytest.mark.parametrize("form", ["tree", "pool"])
+def test_to_another_form_and_back_every_content_keeps_its_inode(
+    host: Host, installed: Deployment, form: str
+) -> None:
+    before = {path.read_bytes(): path.stat().st_ino for path in objects(installed)}
+    pattern = RefPattern.parse(APP)
+    convert(pattern, host, Wanted(form=form))
+    files = Path(active(host).files)
+    assert active(host).form == form
+    assert {
+        path: (files / path).stat().st_ino
+        for path in FILES
+        if path != "share/same as the program"  # of a mode of its own
+    } == {path: before[data] for path, data in FILES.items() if path != "share/same as the program"}
+    assert (files / "share/same as the program").read_bytes() == FILES["bin/editor"]
+    convert(pattern, host, IN_COMPOSEFS)
+    assert {path.read_bytes(): path.stat().st_ino for path in objects(active(host))} == before
+    assert faults(host) == []
 
 
 def test_a_tree_and_its_bundle_make_the_same_image(bundle: Path, installed: Deployment) -> None:
