@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 from holdall.errors import CorruptError, NotFoundError, UnsupportedError
-from holdall.forms import erofs, imaging, laying, seeding
+from holdall.forms import erofs, imaging, seeding
+from holdall.forms.pool import lay_pooled
 from holdall.forms.port import Cell, Fault, Place, Traits, Work
 from holdall.model.digest import Digest, Hasher, digest_of
 from holdall.model.tree import File, Tree
@@ -55,9 +56,7 @@ def lay_down(work: Work) -> dict[str, Any]:
         raise UnsupportedError(
             f"The form {TRAITS.name} cannot be used here: {reason}; use the form tree or pool."
         )
-    flat = _flat(work.tree)
-    shared = pool.pool_of(work.store, work.choice.pool, work.ref.id)
-    folder = f"{work.staged}/{_OBJECTS}"
+    flat, folder = _flat(work.tree), f"{work.staged}/{_OBJECTS}"
     digests: list[str] = []
 
     def beside() -> None:
@@ -65,18 +64,9 @@ def lay_down(work: Work) -> dict[str, Any]:
         imaging.stand_in(work.files)
         work.meanwhile()
 
-    laying.lay_down(
-        seeding.plan(flat, _seeds(work)),
-        work.source,
-        folder,
-        verity=work.means.verity,
-        meanwhile=beside,
-        report=work.report,
-        give=shared.give,
-    )
+    lay_pooled(work._replace(meanwhile=beside), seeding.plan(flat, _seeds(work)), folder)
     if work.means.verity:
         _protect(flat, folder)
-    shared.enter(flat.files, folder)
     return {"digest": digests[0], "pool": work.choice.pool, "verity": work.means.verity}
 
 
@@ -168,12 +158,19 @@ def _flat(tree: Tree) -> Tree:
 
 
 def _seeds(work: Work) -> list[seeding.Seed | seeding.Objects]:
-    """Those of the plan, after the older version's own objects, which can be linked."""
-    seeds = [loan.seed for loan in work.layup.loans]
+    """Those of the plan, after the older version's own objects; all to be linked.
+
+    Nobody writes through a mount, so no file needs an inode that is its own.
+    """
+    seeds = [_to_link(loan.seed) for loan in work.layup.loans]
     if work.base:
         with suppress(OSError):
             return [_objects(work.base.place, work.base.tree), *seeds]
     return seeds
+
+
+def _to_link(seed: seeding.Seed | seeding.Objects) -> seeding.Seed | seeding.Objects:
+    return seed._replace(apart=False) if isinstance(seed, seeding.Seed) else seed
 
 
 def _write_image(work: Work) -> str:
