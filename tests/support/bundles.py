@@ -18,14 +18,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from holdall.delivery.bundle import sized
 from holdall.delivery.index import Place
 from holdall.delivery.index import encode as encode_index
-from holdall.delivery.layout import HEAD_SIZE, Head, encode_head, parse_head, section
+from holdall.delivery.layout import HEAD_SIZE, IMAGE, Head, encode_head, parse_head, section
 from holdall.delivery.zstandard import compress
 from holdall.journeys.build import BuildOptions, build
 from holdall.journeys.host import Host, root_host
 from holdall.model import release as releases
 from holdall.model import tree as trees
+from holdall.model.digest import Digest, digest_of
 from holdall.model.manifest import Manifest
-from holdall.model.release import Packing, Release
+from holdall.model.release import PackedImage, Packing, Release
 from holdall.model.tree import Tree
 from holdall.publish.source_folder import write_manifest
 from holdall.store.trust_state import read_keyring, write_keyring
@@ -218,6 +219,47 @@ def forge(
     )
     envelope = sign(releases.encode(release), keys)
     return Parts(envelope, tree_section, index_section, frame).bytes
+
+
+def forge_image(
+    tree: Tree,
+    image: bytes,
+    *,
+    kind: str = "squashfs",
+    index: bytes | None = None,
+    named: bool = True,
+    flagged: bool = True,
+    **said: object,
+) -> bytes:
+    """A bundle of a tree with any bytes for an image, all named and signed as it should be.
+
+    Unless it is not `named` in the release, nor `flagged` in the head; or other things are `said`.
+    """
+    data = trees.encode(tree)
+    tree_section = sized(data, compress(data, 1))
+    index_bytes = encode_index([], []) if index is None else index
+    index_section = sized(index_bytes, compress(index_bytes, 1))
+    facts = {"kind": kind, "size": len(image), "digest": str(Digest(digest_of(image))), **said}
+    release = Release(
+        format=releases.FORMAT,
+        manifest=manifest_of(version="2.0"),
+        tree=str(trees.tree_digest(data)),
+        size=tree.size,
+        entries=len(tree.entries),
+        packing=Packing(
+            sha256(tree_section).hexdigest(),
+            sha256(index_section).hexdigest(),
+            PackedImage(**facts) if named else None,  # type: ignore[arg-type]  # what is wrong is wanted
+        ),
+    )
+    envelope = sign(releases.encode(release), (KEY,))
+    sections = (envelope, tree_section, index_section)
+    flags = IMAGE if flagged else 0
+    head = Head(
+        len(envelope), len(tree_section), len(index_section), len(image), incompatible=flags
+    )
+    numbered = (section(number, part) for number, part in enumerate(sections, start=1))
+    return b"".join((encode_head(head), *numbered, head.lead, image))
 
 
 def forge_tree(tree: Tree, **others: object) -> bytes:

@@ -37,7 +37,10 @@ def _inspect(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
 def _full_lines(facts: dict[str, Any]) -> Iterator[str]:
     yield f"{facts['files']} files, {size_of(facts['size'])}"
-    yield f"{size_of(facts['bundle'])} in {_count(facts['frames'], 'frame')}"
+    if image := facts["image"]:
+        yield f"{size_of(facts['bundle'])} with an image of kind {image['kind']}, {image['digest']}"
+    else:
+        yield f"{size_of(facts['bundle'])} in {_count(facts['frames'], 'frame')}"
 
 
 def _increment_lines(facts: dict[str, Any]) -> Iterator[str]:

@@ -106,7 +106,8 @@ class ImageSource:
         self._wanted: tuple[File, ...] = ()
         self._turn = 0
         self._source = FolderSource(Tree(()), "")
-        self._remove = weakref.finalize(self, remove_tree, self._folder)
+        self.close = weakref.finalize(self, remove_tree, self._folder)
+        """Removes what was read out; done by itself when nobody has this any more."""
 
     @property
     def arrives(self) -> bool:

@@ -57,6 +57,7 @@ def _of_full(arrival: Arrival) -> dict[str, Any]:
         "files": len(opened.tree.files),
         "contents": len(opened.tree.contents),
         "frames": len(frames),
+        "image": msgspec.to_builtins(opened.image),
         "largest_frame": max((frame.raw for frame in frames), default=0),
     }
 

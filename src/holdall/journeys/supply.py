@@ -3,16 +3,17 @@
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from holdall.delivery.bundle import Opened
+from holdall.delivery.bundle import BundleSource, Opened
 from holdall.forms import laying, seeding
 from holdall.forms.port import Parcel
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.forming import Decision
 from holdall.journeys.host import Event, Host, Report
+from holdall.journeys.imaging import ImageSource
 from holdall.journeys.installed import known_tree
 from holdall.journeys.seeds import places, seed_of
 from holdall.journeys.shipment import Shipment
@@ -21,10 +22,6 @@ from holdall.store.catalog import Deployment
 from holdall.store.contents import ContentSource
 from holdall.store.several import Several
 from holdall.system.files import remove_tree
-
-if TYPE_CHECKING:
-    from holdall.delivery.bundle import BundleSource
-    from holdall.journeys.imaging import ImageSource
 
 
 class Meter:
@@ -71,20 +68,22 @@ class Contents(NamedTuple):
 @contextmanager
 def source_of(
     arrival: Arrival, opened: Opened, folder: str
-) -> Iterator["BundleSource | ImageSource"]:
+) -> Iterator[BundleSource | ImageSource]:
     """The contents of a full bundle, for what is staged in `folder`.
 
     Those of a stream pass through a nameless file there; those of an image through one beside it.
     """
     beside = os.path.dirname(folder)
-    if arrival.seekable:
-        yield arrival.source(opened, beside)
-        return
-    spool = os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
-    try:
-        yield arrival.passing(opened, spool, beside)
-    finally:
-        os.close(spool)
+    with ExitStack() as stack:
+        if arrival.seekable:
+            source = arrival.source(opened, beside)
+        else:
+            spool = os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+            stack.callback(os.close, spool)
+            source = arrival.passing(opened, spool, beside)
+        if isinstance(source, ImageSource):
+            stack.callback(source.close)
+        yield source
 
 
 def read_size(opened: Opened, wanted: Collection[bytes]) -> int:

@@ -121,7 +121,8 @@ def listing(kind: str, fd: int, offset: int, size: int, *, limit: int) -> dict[s
     if kind == EROFS:
 
         def read(start: int, length: int) -> bytes:
-            return os.pread(fd, max(0, min(length, size - start)), offset + start)
+            room = min(length, size - start)
+            return os.pread(fd, room, offset + start) if room > 0 else b""
 
         listed = erofs_image.entries(read, limit // _LINE)
     else:
