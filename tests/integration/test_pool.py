@@ -302,7 +302,7 @@ def _extents(path: Path) -> str:
 # ------------------------------------------------------------------------------ ends on the way
 
 KILLED = {
-    "install": ("link", "linkat", "utimensat", "syncfs", "mkdir", "rename"),
+    "install": ("linkat", "utimensat", "syncfs", "mkdir", "rename"),
     "gc": ("unlink", "unlinkat", "rmdir", "rename"),
 }
 POINTS = 6  # of each call, spread over the command
@@ -321,12 +321,15 @@ class World:
     def start(self, command: str) -> None:
         """The store as it is before the command."""
         shutil.rmtree(self.store, ignore_errors=True)
+        key = ("--from", self.pair.bundles[0], "--app", "*", self.pair.trust[1])
+        self.holdall("--root", self.store, "key", "trust", *key)
         install(self.holdall, self.store, self.pair, 0)
         if command == "gc":
             # removed, with nobody but gc to free it
             install(self.holdall, self.store, self.pair, 1)
             folder = folders(self.store)[1].parent
             shutil.rmtree(self.store / "active" / APPS[1])
+            (self.store / "trash").mkdir(exist_ok=True)
             folder.rename(self.store / "trash/removed")
 
     def traced(self, command: str, *options: str) -> int:
