@@ -163,15 +163,15 @@ class Bench:
     def _lives(self, course: Course, ways: Sequence[Way]) -> Iterator[Row]:
         """Every way through its life, a few times with the clock and once without."""
         timed = self._rounds(course, ways, course.timed, self.laboratory.runs)
-        yield from _rows(course, timed)
+        yield from rows_of(course.old.dataset, timed)
         self.seen.clear()
         rest = [way for way in ways if way.name in timed]
         self.seen.update(self._rounds(course, rest, course.observed, 1))
-        yield from _rows(course, self.seen)
+        yield from rows_of(course.old.dataset, self.seen)
 
     def _visits(self, course: Course, ways: Sequence[Way]) -> Iterator[Row]:
         found = self._rounds(course, ways, Guest(course).timed, self.laboratory.runs)
-        yield from _rows(course, found)
+        yield from rows_of(course.old.dataset, found)
 
     def _goals(self, course: Course, ways: Sequence[Way]) -> Iterator[Row]:
         if found := self.seen.get(COMPOSEFS):
@@ -215,7 +215,7 @@ class Bench:
         return Report(part, dataset, about | times | lost, measured)
 
 
-def _rows(course: Course, found: Mapping[str, Sequence[Figures]]) -> Iterator[Row]:
+def rows_of(dataset: str, found: Mapping[str, Sequence[Mapping[str, float]]]) -> Iterator[Row]:
     """A row for each measure, with every way that has it; ratios are to tar's."""
     for key, (measure, unit, factor) in MEASURES.items():
         runs = {
@@ -224,7 +224,7 @@ def _rows(course: Course, found: Mapping[str, Sequence[Figures]]) -> Iterator[Ro
             if figures and key in figures[0]
         }
         if runs:
-            yield row(measure, course.old.dataset, unit, runs, baseline=TAR)
+            yield row(measure, dataset, unit, runs, baseline=TAR)
 
 
 def _versions() -> dict[str, str]:

@@ -16,21 +16,15 @@ MEASURES: Mapping[str, tuple[str, Unit, float]] = {
     "warm": ("warm read", Unit.SECONDS, 1),
     "one": ("disk, one version", Unit.MEGABYTES, 1 / MEGABYTE),
     "two": ("disk, two versions", Unit.MEGABYTES, 1 / MEGABYTE),
-    "left": ("disk, all removed", Unit.MEGABYTES, 1 / MEGABYTE),
+    "left": ("all removed", Unit.MEGABYTES, 1 / MEGABYTE),
+    "swept": ("then swept", Unit.MEGABYTES, 1 / MEGABYTE),
     "cache": ("page cache, two versions", Unit.MEGABYTES, 1 / MEGABYTE),
     "cache more": ("page cache, growth", Unit.MEGABYTES, 1 / MEGABYTE),
+    "pages": ("by cachestat", Unit.MEGABYTES, 1 / MEGABYTE),
     "pages more": ("growth by cachestat", Unit.MEGABYTES, 1 / MEGABYTE),
     "install memory": ("install, memory", Unit.MEGABYTES, 1 / MEGABYTE),
     "update memory": ("update, memory", Unit.MEGABYTES, 1 / MEGABYTE),
 }
 TIMES = ("install", "update", "remove", "freed", "mount", "cold", "warm")
-SIZES = (
-    "one",
-    "two",
-    "left",
-    "cache",
-    "cache more",
-    "pages more",
-    "install memory",
-    "update memory",
-)
+DISK = ("one", "two", "left", "swept", "install memory", "update memory")
+CACHE = ("cache", "cache more", "pages", "pages more")

@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.forms_measures import MEASURES, SIZES, TIMES
+from benchmarks.forms_measures import CACHE, DISK, MEASURES, TIMES
 from benchmarks.forms_peers import TAR
 from benchmarks.results import SUBJECT, Report, Row, load, moments
 from benchmarks.table import aligned, limit, number, verdict
 
 _ORDER = ("forms", "user", "goals")
 _TIMES_OF = {"begun", "ended", "runs", "commit", "not measured"}
+_HEAD = """\
+# Benchmarks of the installed forms
+
+Made by `python -m benchmarks forms --page PAGE`; do not edit."""
 _METHOD = """\
 How to read the tables. Each line is one way to have an app on disk. Each round gives every way a
 fresh disk, in turn (A B C, B C A, …): the old version is installed, the new one beside it from its
@@ -31,15 +35,15 @@ medians; in brackets is the median of the ratios to tar's figure of the same rou
   their paths, by one Python process (`benchmarks/reading.py`).
 - **Disk** is what the file system has given out more than for the empty store, by statvfs(2), of
   btrfs by `btrfs filesystem usage` (which counts metadata twice, as it keeps it). *All removed* is
-  what is not given back.
+  what is not given back, *then swept* the same after `holdall gc`.
 - **Page cache** is what the whole machine holds more (`Cached` + `Buffers` - `Shmem` of
   /proc/meminfo) once both versions were read. It is taken this way since no question about a file
   is right for all forms: a FUSE server's file and the image below it both have pages, so do a loop
   device and its file, and what EROFS and btrfs keep beside files can be asked for by nobody. It
   includes file systems' own metadata, and what else the machine read in those seconds. *Growth* is
-  the part that reading the second version added. *By cachestat* is the same asked of inodes, by
-  cachestat(2), each once: of all files on the disk and in the mounts, and of loop devices over
-  them.
+  the part that reading the second version added. *By cachestat* are the same two asked of inodes,
+  each once, by cachestat(2): of all files on the disk and in the mounts, and of loop devices over
+  them. That is exact, but blind for the rest.
 - **Memory** is the most that all processes of the command held at any instant, a page that several
   map counted once; taken in a round that is not timed.
 
@@ -66,11 +70,11 @@ def kept(folder: Path) -> list[Report]:
 
 def render(reports: Sequence[Report]) -> str:
     """Return the whole page."""
+    if not reports:
+        return f"{_HEAD}\n\nNothing has been measured yet.\n"
     judged = [row.met for report in reports for row in report.rows if row.target is not None]
     lines = [
-        "# Benchmarks of the installed forms",
-        "",
-        "Made by `python -m benchmarks forms --page PAGE`; do not edit.",
+        _HEAD,
         "",
         *_facts(reports),
         "",
@@ -92,7 +96,7 @@ def tables(reports: Sequence[Report]) -> str:
     parts = []
     for report in reports:
         if report.part == "forms":
-            shown = f"{_ways(report, TIMES)}\n\n{_ways(report, SIZES)}"
+            shown = "\n\n".join(_ways(report, keys) for keys in (TIMES, DISK, CACHE))
             parts.append(f"## {report.dataset}\n\n{shown}")
         elif report.part == "user":
             title = f"## {report.dataset}, as an ordinary user"

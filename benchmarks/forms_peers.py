@@ -38,6 +38,9 @@ class Unpacked:
             case _:
                 return ()
 
+    def sweep(self, root: Path) -> Job:  # noqa: ARG002 - nothing is left
+        return ()
+
     def view(self, release: Release, root: Path, place: Path) -> View:  # noqa: ARG002 - a folder
         return View(root / release.name)
 
@@ -79,6 +82,9 @@ class Imaged:
             options = (*compress, "-noappend", "-no-progress", "-quiet")
             make = Command.of("mksquashfs", tree, image, *options)
         return (*unpack, make, Command.of("rm", "-rf", tree))
+
+    def sweep(self, root: Path) -> Job:  # noqa: ARG002 - nothing is left
+        return ()
 
     def view(self, release: Release, root: Path, place: Path) -> View:
         image = self._image(release, root)
@@ -133,6 +139,9 @@ class Snapshots:
             case _:
                 return ()
 
+    def sweep(self, root: Path) -> Job:  # noqa: ARG002 - nothing is left
+        return ()
+
     def view(self, release: Release, root: Path, place: Path) -> View:
         return self.unpacked.view(release, root, place)
 
@@ -162,6 +171,9 @@ class Checkouts:
             Command.of("ostree", repo, "refs", "--delete", *(tree.name for tree in trees)),
             Command.of("ostree", repo, "prune", "--refs-only"),
         )
+
+    def sweep(self, root: Path) -> Job:  # noqa: ARG002 - nothing is left
+        return ()
 
     def view(self, release: Release, root: Path, place: Path) -> View:  # noqa: ARG002 - a folder
         return View(root / release.name)

@@ -19,7 +19,7 @@ from benchmarks.laboratory import Laboratory
 from benchmarks.measure import Job, wait_for_quiet
 from benchmarks.pagecache import all_cached, own_pages
 from benchmarks.reading import Reading, read_all
-from benchmarks.space import is_btrfs, mounted_below, seconds_until_freed, used
+from benchmarks.space import seconds_until_freed, used
 
 Figures = dict[str, float]
 
@@ -52,8 +52,11 @@ class Course:
                 found |= self._read(way, root)
             with disks.remounted(image) as root:
                 found["remove"] = self._seconds(way.plan(Verb.REMOVE, self.new, root))
-                found["freed"] = found["remove"] + seconds_until_freed(root, lambda: _btrfs(root))
+                found["freed"] = found["remove"] + seconds_until_freed(root)
                 found["left"] = used(root) - empty
+                if sweep := way.sweep(root):
+                    self._run(sweep)
+                    found["swept"] = used(root) - empty
         finally:
             image.unlink()
         return found
@@ -150,10 +153,6 @@ def check(release: Release, reading: Reading) -> Reading:
             f"{reading.files} of {reading.size}"
         )
     return reading
-
-
-def _btrfs(root: Path) -> list[Path]:
-    return [place for place in mounted_below(root) if is_btrfs(place)]
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -21,7 +21,7 @@ def stock(laboratory: Laboratory, way: Way, release: Release, *, keep: bool) -> 
         return
     if isinstance(way, Lodging):
         _have_key(laboratory, keep=keep)
-    kept = _place(laboratory, release, made)
+    kept = place(laboratory.cache, release, made)
     if kept is None or (isinstance(way, Lodging) and not keep):
         _publish(laboratory, way, release)
     elif kept.exists():
@@ -37,13 +37,13 @@ def _publish(laboratory: Laboratory, way: Way, release: Release) -> None:
     laboratory.runner.run(way.publish(release))
 
 
-def _place(laboratory: Laboratory, release: Release, made: Path) -> Path | None:
-    """Where a network form is kept, if it is one file: archives as for the main job."""
+def place(cache: Path, release: Release, made: Path) -> Path | None:
+    """Where the network form ``made`` is kept, if it is one file; as by the other benchmarks."""
     name, dot, suffix = made.name.removeprefix(release.name).partition(".")
     folder = {"tar.zst": "archives", "holdall": "bundles"}.get(suffix)
     if folder is None:
         return None
-    return laboratory.cache / folder / f"{release.name}-{release.fingerprint}{name}{dot}{suffix}"
+    return cache / folder / f"{release.name}-{release.fingerprint}{name}{dot}{suffix}"
 
 
 def _have_key(laboratory: Laboratory, *, keep: bool) -> None:

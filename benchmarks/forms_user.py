@@ -4,6 +4,7 @@ The user is nobody's: a number without an account, and a store of its own on a d
 """
 
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -21,14 +22,16 @@ from benchmarks.measure import Command, Job, wait_for_quiet
 from benchmarks.reading import Reading
 
 # Of the forms, those whose files are read in another way than root's, and one that is not.
-SERVED = ("tree", "image: squashfs, squashfuse", "local-image: squashfs")
+_SERVED = ("tree", "image: squashfs, squashfuse", "local-image: squashfs")
+_WITH_EROFSFUSE = ("image: erofs, erofsfuse", "local-image: erofs")
 _USER = 64000
 _FUSE = os.makedev(10, 229)
 
 
 def served(ways: tuple[Way, ...], baseline: str) -> tuple[Way, ...]:
     """Return the ways that are measured for an ordinary user."""
-    return tuple(way for way in ways if way.name in {baseline, *SERVED})
+    more = _WITH_EROFSFUSE if shutil.which("erofsfuse") else ()
+    return tuple(way for way in ways if way.name in {baseline, *_SERVED, *more})
 
 
 @contextmanager

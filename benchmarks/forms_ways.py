@@ -4,6 +4,7 @@ A way is a contender that also says where a version's files are read, and on whi
 lives. Its REMOVE takes away every version. It only plans, as all contenders.
 """
 
+import shutil
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -50,6 +51,9 @@ class Way(Protocol):
     def plan(self, verb: Verb, release: Release, root: Path) -> Job:
         """PREPARE, INSTALL into what is empty, ADD beside what is there, REMOVE all."""
 
+    def sweep(self, root: Path) -> Job:
+        """What gives back the space that removing left, where there is such a thing."""
+
     def view(self, release: Release, root: Path, place: Path) -> View:
         """How the release is read; ``place`` is an empty folder to mount it at."""
 
@@ -89,6 +93,9 @@ class Lodging:
             case _:
                 return self.subject.plan(verb, release, root)
 
+    def sweep(self, root: Path) -> Job:
+        return (self.subject.command(self.subject.store(root), "gc"),)
+
     def view(self, release: Release, root: Path, place: Path) -> View:
         store = self.subject.store(root)
         if _traits(self.form).folder:
@@ -116,6 +123,7 @@ def _deployment(store: Path, release: Release) -> Path:
 EROFS = (Program("mkfs.erofs", "erofs-utils"),)
 SQUASHFS = (Program("mksquashfs", "squashfs-tools"),)
 _SQUASHFUSE = (*SQUASHFS, Program("squashfuse", "squashfuse"))
+_EROFSFUSE = (*EROFS, Program("erofsfuse", "erofsfuse"))
 SUBVOLUMES = (Program("btrfs", "btrfs-progs"),)
 _KERNEL = ("--allow-kernel-parser",)
 # In the order of the table: name, form, options of install, kind of image in the bundle.
@@ -123,6 +131,7 @@ _FORMS: tuple[tuple[str, str, tuple[str, ...], str, str, tuple[Program, ...]], .
     ("tree", "tree", (), "", EXT4, ()),
     ("pool", "pool", (), "", EXT4, ()),
     ("image: erofs, kernel", "image", _KERNEL, "erofs", EXT4, EROFS),
+    ("image: erofs, erofsfuse", "image", (), "erofs", EXT4, _EROFSFUSE),
     ("image: squashfs, kernel", "image", _KERNEL, "squashfs", EXT4, SQUASHFS),
     ("image: squashfs, squashfuse", "image", (), "squashfs", EXT4, _SQUASHFUSE),
     ("local-image: erofs", "local-image", ("--image", "erofs"), "", EXT4, EROFS),
@@ -134,11 +143,11 @@ _FORMS: tuple[tuple[str, str, tuple[str, ...], str, str, tuple[Program, ...]], .
 
 
 def lodgings(subject: Holdall) -> tuple[Lodging, ...]:
-    """Return holdall's forms, as far as they can be imported."""
+    """Return holdall's forms, as far as they can be imported; few machines have erofsfuse."""
     return tuple(
         Lodging(subject, name, form, options, image, system, programs)
         for name, form, options, image, system, programs in _FORMS
-        if can_be_imported(form)
+        if can_be_imported(form) and (programs != _EROFSFUSE or shutil.which("erofsfuse"))
     )
 
 

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
@@ -20,54 +19,44 @@ def used(root: Path) -> int:
     Of btrfs: data and metadata, the latter twice, as it keeps it by itself.
     """
     os.sync()
-    if not is_btrfs(root):
+    if root not in _btrfs_below(root):
         system = os.statvfs(root)
         return (system.f_blocks - system.f_bfree) * system.f_frsize
     said = _btrfs("filesystem", "usage", "-b", str(root))
     return int(_found(r"^\s+Used:\s+(\d+)$", said))
 
 
-def seconds_until_freed(root: Path, volumes: Callable[[], list[Path]]) -> float:
+def seconds_until_freed(root: Path) -> float:
     """Wait until nothing more becomes free below a mount point; returns the seconds that took.
 
-    ``volumes`` are the btrfs among it and below it. They free what was deleted when they next
-    write, half a minute later at most: they are told to at once, and the time is that of doing it.
+    A btrfs there frees what was deleted when it next writes, half a minute later at most: it is
+    told to at once, as soon as it has any, and the time is that of doing it.
     """
-    begun = time.perf_counter()
-    for volume in volumes():
-        _clean(volume)
-    changed, before = time.perf_counter(), _free(root)
+    begun = changed = time.perf_counter()
+    before = _free(root)
     while time.perf_counter() - changed < _STILL:
         time.sleep(_INTERVAL)
-        if (now := _free(root)) != before:
+        cleaned = [_clean(volume) for volume in _btrfs_below(root)]
+        if (now := _free(root)) != before or any(cleaned):
             changed, before = time.perf_counter(), now
+        if changed - begun > _PATIENCE:
+            raise BenchmarkError(f"what was removed is not all free after {_PATIENCE:.0f} s")
     return changed - begun
 
 
-def _clean(volume: Path) -> None:
-    """Have the deleted subvolumes of a btrfs dropped."""
-    deadline = time.monotonic() + _PATIENCE
+def _clean(volume: Path) -> bool:
+    """Have the deleted subvolumes of a btrfs dropped; returns whether there were any."""
+    if not _btrfs("subvolume", "list", "-d", str(volume)):
+        return False
     _btrfs("filesystem", "sync", str(volume))
-    while _btrfs("subvolume", "list", "-d", str(volume)):
-        if time.monotonic() > deadline:
-            raise BenchmarkError(f"btrfs has not freed what was deleted in {_PATIENCE:.0f} s")
-        time.sleep(_INTERVAL)
-    _btrfs("filesystem", "sync", str(volume))
+    return True
 
 
-def is_btrfs(root: Path) -> bool:
-    """Whether a mount point's file system is btrfs."""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, place, kind, *_ = line.split()
-        if place == str(root):
-            return kind == "btrfs"
-    return False
-
-
-def mounted_below(root: Path) -> list[Path]:
-    """The mount points below a folder, and that itself where it is one; the outermost first."""
-    places = (line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines())
-    return sorted(Path(place) for place in places if Path(place).is_relative_to(root))
+def _btrfs_below(root: Path) -> list[Path]:
+    """The mount points of btrfs at and below a folder."""
+    mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
+    found = (Path(place) for _, place, kind, *_ in mounts if kind == "btrfs")
+    return [place for place in found if place.is_relative_to(root)]
 
 
 def _free(root: Path) -> tuple[int, int]:
