@@ -303,7 +303,7 @@ def _extents(path: Path) -> str:
 
 KILLED = {
     "install": ("linkat", "utimensat", "syncfs", "mkdir", "rename"),
-    "gc": ("unlink", "unlinkat", "rmdir", "rename"),
+    "gc": ("unlink", "unlinkat", "rmdir"),
 }
 POINTS = 6  # of each call, spread over the command
 
@@ -387,3 +387,29 @@ def test_a_kill_leaves_no_half_object(
         ended.append(world.traced(command, "-e", f"trace={call}", "-e", inject))
         world.check(command)
     assert any(ended)
+
+
+# ------------------------------------------------------------------------------ at the same time
+
+ALWAYS = "import sys; from holdall.store.pool import sweep\nwhile True: sweep(sys.argv[1])"
+
+
+def test_sweeps_beside_installs_cost_no_file(
+    memory: Path, pair: Pair, holdall_cli: HoldallCli
+) -> None:
+    store = memory / "store"
+    with subprocess.Popen([PYTHON, "-c", ALWAYS, store]) as sweeping:
+        try:
+            install(holdall_cli, store, pair, 0)
+            for _ in range(5):
+                install(holdall_cli, store, pair, 1)
+                assert no_faults(holdall_cli, store) == 2
+                holdall_cli("--root", store, "remove", APPS[1])
+                holdall_cli("--root", store, "gc")
+            assert sweeping.poll() is None
+        finally:
+            sweeping.kill()
+    install(holdall_cli, store, pair, 1)
+    check_objects(store)
+    first, second = folders(store)
+    assert (first / "large").samefile(second / "large")

@@ -2,10 +2,11 @@
 
 from typing import NamedTuple
 
+from holdall.forms.table import FORMS, form_named
 from holdall.journeys.host import Host, Report, silent
 from holdall.journeys.recovery import carry_out, change, recover
 from holdall.journeys.switch import version_of
-from holdall.store import partial, pool, reserve
+from holdall.store import partial, reserve
 from holdall.store.catalog import Deployment, writing
 from holdall.store.rubbish import clear_strays, sweep, sweep_to_the_end, waiting
 from holdall.system.process import leave_behind
@@ -57,7 +58,7 @@ def collect(
             writer.note(item.ref, note)
             carry_out(host, writer, item.ref, note, report)
         left = sweep(host.layout, patiently=True)
-        unshared = pool.sweep(host.layout.root)
+        unshared = sum(form_named(name).sweep(host.layout.root) for name in FORMS)
         reserve.keep(host.layout)
     if left:
         leave_behind(lambda: sweep_to_the_end(host.layout))
