@@ -45,8 +45,18 @@ _DIRENT = struct.Struct("<QHBB")
 _ATTRIBUTES = bytes(12)
 _ATTRIBUTE = struct.Struct("<BBH")
 
-# version, length with the digest, flags, FS_VERITY_HASH_ALG_SHA256
-_METACOPY = bytes((0, 36, 0, 1))
+# what stands in a file's attributes before its digest, and then before its name in the data layer;
+# in a metacopy: version, length with the digest, flags, FS_VERITY_HASH_ALG_SHA256
+_METACOPY = (
+    _ATTRIBUTES
+    + _ATTRIBUTE.pack(len("overlay.metacopy"), _TRUSTED, 36)
+    + b"overlay.metacopy"
+    + bytes((0, 36, 0, 1))
+)
+_REDIRECTS = {
+    width: _ATTRIBUTE.pack(len("overlay.redirect"), _TRUSTED, 1 + width) + b"overlay.redirect/"
+    for width in (3, 4)
+}
 
 
 def names(tree: Tree) -> dict[bytes, str]:
@@ -73,7 +83,7 @@ def image(tree: Tree) -> bytes:
     end = first
     for number, inode in enumerate(inodes, start=1):
         if inode.blocks:
-            inode.start = end
+            inode.union = end
             blocks.append(inode.blocks)
             end += len(inode.blocks) // BLOCK
         data[inode.at : inode.at + inode.length] = inode.encode(number)
@@ -87,15 +97,16 @@ class _Inode:
     """One inode, and what belongs to it.
 
     Directly behind it come its `attributes` and its `tail`: the rest of its data, or which chunks
-    its data is in. `blocks` are whole ones that lie behind all inodes, from the block `start` on.
+    its data is in. `blocks` are whole ones that lie behind all inodes. `union` (i_u) is the number
+    of the first of them, or says how large chunks are.
     """
 
-    __slots__ = ("at", "attributes", "blocks", "layout", "links", "mode", "size", "start", "tail")
+    __slots__ = ("at", "attributes", "blocks", "layout", "links", "mode", "size", "tail", "union")
 
     def __init__(self, mode: int, layout: int, size: int) -> None:
         self.mode, self.layout, self.size = mode, layout, size
         self.attributes = self.tail = self.blocks = b""
-        self.links = self.at = self.start = 0
+        self.links = self.at = self.union = 0
 
     @property
     def kind(self) -> int:
@@ -129,14 +140,13 @@ class _Inode:
         extended = self.head == _EXTENDED.size
         form = self.layout << 1 | extended
         count = (len(self.attributes) - len(_ATTRIBUTES)) // 4 + 1 if self.attributes else 0
-        where = _chunk_bits(self.size) if self.layout == _CHUNKS else self.start
         head = (
             _EXTENDED.pack(
-                form, count, self.mode, 0, self.size, where, serial, 0, 0, 0, 0, self.links
+                form, count, self.mode, 0, self.size, self.union, serial, 0, 0, 0, 0, self.links
             )
             if extended
             else _COMPACT.pack(
-                form, count, self.mode, self.links, self.size, 0, where, serial, 0, 0, 0
+                form, count, self.mode, self.links, self.size, 0, self.union, serial, 0, 0, 0
             )
         )
         return head + self.attributes + self.tail
@@ -147,6 +157,9 @@ class _Folder:
 
     def __init__(self, parent: "_Folder | None") -> None:
         self.inode = _Inode(_FOLDER | 0o755, _INLINE, 0)
+        self.inode.links = 2
+        if parent:
+            parent.inode.links += 1
         self._parent = parent or self
         self._names: list[tuple[bytes, _Inode]] = []
         self._cuts: list[list[tuple[bytes, _Inode]]] = []
@@ -157,7 +170,6 @@ class _Folder:
 
     def cut(self) -> None:
         """Decide which names stand in which block, once all are there; so its size is known."""
-        self.inode.links = 2 + sum(inode.kind == _FOLDER for _, inode in self._names)
         self._names += [(b".", self.inode), (b"..", self._parent.inode)]
         self._names.sort(key=lambda item: item[0])
         room = 0
@@ -189,17 +201,18 @@ def _read(tree: Tree) -> tuple[list[_Folder], list[_Inode]]:
     for entry in tree.entries:
         above, _, name = entry.path.rpartition("/")
         match entry:
-            case Directory(path):
-                folder = folders[path] = _Folder(folders[above])
+            case Directory():
+                folder = folders[entry.path] = _Folder(folders[above])
                 inode = folder.inode
-            case File(_, digest, _, executable):
-                inode = known.get((digest, executable)) or _file(entry, called[digest])
+            case File():
+                key = entry.digest, entry.executable
+                inode = known.get(key) or _file(entry, called[entry.digest])
                 if not inode.links:
-                    known[digest, executable] = inode
+                    known[key] = inode
                     others.append(inode)
                 inode.links += 1
-            case Symlink(_, target):
-                inode = _link(target.encode())
+            case Symlink():
+                inode = _link(entry.target.encode())
                 others.append(inode)
             case _:
                 assert_never(entry)
@@ -214,11 +227,12 @@ def _file(entry: File, name: str) -> _Inode:
     if not entry.size:
         return _Inode(mode, _PLAIN, 0)
     inode = _Inode(mode, _CHUNKS, entry.size)
-    metacopy = _attribute(b"overlay.metacopy", _METACOPY + entry.digest)
-    redirect = _attribute(b"overlay.redirect", b"/" + name.encode())
-    inode.attributes = _ATTRIBUTES + metacopy + redirect
-    chunk = BLOCK << _chunk_bits(entry.size)
-    inode.tail = _HOLE * -(-entry.size // chunk)
+    attributes = _METACOPY + entry.digest + _REDIRECTS[len(name)] + name.encode()
+    inode.attributes = attributes + bytes(-len(attributes) % 4)
+    # one chunk, where there may be one so large
+    blocks = -(-entry.size // BLOCK)
+    inode.union = min((blocks - 1).bit_length(), _LARGEST_CHUNK)
+    inode.tail = _HOLE * -(-blocks >> inode.union)
     return inode
 
 
@@ -227,16 +241,6 @@ def _link(target: bytes) -> _Inode:
     inode.links = 1
     inode.hold(target)
     return inode
-
-
-def _attribute(key: bytes, value: bytes) -> bytes:
-    whole = _ATTRIBUTE.pack(len(key), _TRUSTED, len(value)) + key + value
-    return whole + bytes(-len(whole) % 4)
-
-
-def _chunk_bits(size: int) -> int:
-    """How many blocks a chunk has, as a power of two: enough for one chunk, where that can be."""
-    return min((-(-size // BLOCK) - 1).bit_length(), _LARGEST_CHUNK)
 
 
 def _place(inodes: Iterable[_Inode]) -> int:
