@@ -37,6 +37,11 @@ class Traits(NamedTuple):
     parcel: bool = False
     seed: "Callable[[Place, Tree], Seed] | None" = None
 
+    @property
+    def shares(self) -> bool:
+        """Whether its deployments and others of such forms have inodes in common."""
+        return self.links or self.seed is not None
+
 
 class Choice(NamedTuple):
     """What may be chosen about forms; each form takes what concerns it.

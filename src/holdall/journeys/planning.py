@@ -262,7 +262,7 @@ def _made(host: Host, arrival: Arrival, way: "Way", shelf: Shelf) -> Made:
         bundle=sum(leg.arrival.preamble.size for leg in way.legs),
         read=estimate.read,
         produced=estimate.produced,
-        linked=estimate.linked,
+        linked=estimate.linked if shelf.shares else 0,
         steps=tuple(
             Step(leg.before, leg.arrival.release.manifest.version, leg.read, leg.produced)
             for leg in way.legs

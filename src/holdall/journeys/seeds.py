@@ -22,7 +22,7 @@ def seed_of(
     """
     try:
         traits = form_of(deployment).TRAITS
-        shares = decision.form.TRAITS.links and (traits.links or traits.seed is not None)
+        shares = decision.form.TRAITS.shares and traits.shares
         apart = decision.choice.share == "reflink"
         if traits.seed:
             seed = traits.seed(place_of(host, deployment), tree)

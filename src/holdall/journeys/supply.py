@@ -152,6 +152,11 @@ class Shelf:
         return self._seeds[deployment.digest]
 
     @property
+    def shares(self) -> bool:
+        """Whether what was looked into so far can be shared with what will be laid down."""
+        return all(seed.shares for seed in self._seeds.values() if seed)
+
+    @property
     def seeds(self) -> Iterator[seeding.Seed]:
         """The installed versions, the active one first; read one by one."""
         for deployment in self.installed:
