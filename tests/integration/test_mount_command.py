@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mounted_app import APP, REF, Person, make_person, write_app
-from mounts import eventually, fuse_for_everybody, mounted_below
+from mounts import command_lines, eventually, fuse_for_everybody, mounted_below
 
 pytestmark = pytest.mark.root
 
@@ -154,13 +154,9 @@ def test_what_is_in_use_stays(person: Person, folder: Path) -> None:
 @pytest.mark.parametrize("person", MOUNTED, ids="-".join, indirect=True)
 def test_the_command_keeps_no_folder_in_use(person: Person, folder: Path) -> None:
     person.cli("mount", APP, folder, directory=folder.parent)
-    kept = [
-        process
-        for process in Path("/proc").glob("[0-9]*")
-        if str(folder).encode() in (process / "cmdline").read_bytes()
-    ]
-    assert all((process / "cwd").readlink() == Path("/") for process in kept)
-    assert kept
+    left = [process for process, words in command_lines() if str(folder) in words]
+    assert left
+    assert all(Path(f"/proc/{process}/cwd").readlink() == Path("/") for process in left)
     person.cli("unmount", folder)
 
 

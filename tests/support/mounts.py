@@ -9,7 +9,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from surroundings import not_here
@@ -46,17 +46,21 @@ def mounted_below(folder: Path) -> list[str]:
     return [line for line in lines if f"{line.split()[4]}/".startswith(f"{folder}/")]
 
 
+def command_lines() -> Iterator[tuple[int, list[str]]]:
+    """Every process with its words."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().decode(errors="replace")
+            yield int(process.name), words.split("\0")
+
+
 def servers_of(folder: Path) -> list[int]:
     """The processes of squashfuse that serve an image from below a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().decode().split("\0")
-        except OSError:
-            continue
-        if "squashfuse" in words[0] and any(word.startswith(f"{folder}/") for word in words):
-            found.append(int(process.name))
-    return found
+    return [
+        process
+        for process, words in command_lines()
+        if "squashfuse" in words[0] and any(word.startswith(f"{folder}/") for word in words)
+    ]
 
 
 def loops_of(folder: Path) -> list[str]:

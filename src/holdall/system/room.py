@@ -10,7 +10,6 @@ from contextlib import suppress
 
 from holdall import errors
 from holdall.errors import HoldallError
-from holdall.system.kernel import die_with_parent
 from holdall.system.mounting import Mount, enter
 
 _READY = b"ready"
@@ -25,12 +24,11 @@ class Room:
         target = os.path.realpath(target)
         says, tells = os.pipe()
         waits, holds = os.pipe()
-        above = os.getpid()
         self._child = os.fork()
         if self._child == 0:
             os.close(says)
             os.close(holds)
-            _stay(one, target, tells, waits, above)
+            _stay(one, target, tells, waits)
         os.close(tells)
         os.close(waits)
         self._door = holds
@@ -53,13 +51,13 @@ class Room:
             self._child = 0
 
 
-def _stay(one: Mount, target: str, tells: int, waits: int, above: int) -> None:
-    """In the child: make the mount, say so, and stay until the other end of a pipe is closed."""
+def _stay(one: Mount, target: str, tells: int, waits: int) -> None:
+    """In the child: make the mount, say so, and stay until the other end of a pipe is closed.
+
+    That the end of the parent does, too; a signal at its end would come at that of a thread.
+    """
     try:
         os.setsid()
-        die_with_parent()
-        if os.getppid() != above:
-            return
         _let_go(but={tells, waits})
         try:
             enter([(one, target)])
