@@ -40,7 +40,10 @@ def test_installing_a_full_bundle_loads_nothing_for_increments(
     assert not {"numpy", "holdall.delivery.increment", "holdall.journeys.way"} & loaded
 
 
-@pytest.mark.parametrize("command", [["--version"], ["list"], ["path", "org.example.Absent"]])
+@pytest.mark.parametrize(
+    "command",
+    [["--version"], ["list"], ["path", "org.example.Absent"], ["run", "org.example.Absent"]],
+)
 def test_a_light_command_loads_no_costly_module(command: list[str], isolated_home: Path) -> None:
     finished = run([PYTHON, "-c", PROBE, *command], environment=environment_for(isolated_home))
     loaded = set(finished.stderr.splitlines())
