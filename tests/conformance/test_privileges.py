@@ -23,7 +23,19 @@ def traced(stand: Stand, strace: Path, calls: str, *words: str | Path) -> str:
     kept = stand.store.parent / "calls"
     argv = [stand.cli.python, "-m", "holdall", *stand.options, *words]
     finished = run(
-        [strace, "-f", "-qq", "-e", f"trace={calls}", "-e", "signal=none", "-o", kept, *argv],
+        [
+            strace,
+            "-f",
+            "--seccomp-bpf",
+            "-qq",
+            "-e",
+            f"trace={calls}",
+            "-e",
+            "signal=none",
+            "-o",
+            kept,
+            *argv,
+        ],
         environment=stand.cli.environment,
         user=stand.cli.user,
     )

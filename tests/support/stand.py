@@ -5,6 +5,7 @@ Takes of holdall the names of forms: they are met through the program, as a user
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from specimen import Specimen, Version
 from surroundings import Finished, HoldallCli
 
 UNSUPPORTED = 7
+_PASSING = {("staging",), ("trash",), ("journal",), ("volume",)}  # even an empty folder is too much
+_BY_CHANCE = re.compile(r"(?<=^volume/[0-9a-f]{64})\.[0-9a-f]{8}")
 ROOT, USER = "root", "user"
 
 
@@ -152,8 +155,11 @@ class Stand:
             if below.parts[:1] in {("data",), ("state",)}:
                 folders.clear()
                 continue
-            yield from (str(below / name) for name in names)
-            yield str(below)
+            names += [name for name in folders if Path(folder, name).is_symlink()]
+            found = [str(below / name) for name in names]
+            if below.parts[:1] in _PASSING and below.parts[1:]:
+                found.append(str(below))
+            yield from (_BY_CHANCE.sub("", name) for name in found)
 
 
 def _stream(stream: IO[str] | None) -> IO[str]:

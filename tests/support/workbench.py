@@ -6,6 +6,7 @@ holdall itself.
 """
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -139,10 +140,17 @@ class Workbench:
 
 @contextmanager
 def workbench(
-    python: Path, environment: Mapping[str, str], folder: Path, *options: str | Path
+    python: Path,
+    environment: Mapping[str, str],
+    folder: Path,
+    *options: str | Path,
+    user: tuple[int, int] | None = None,
 ) -> Iterator[Workbench]:
-    """A workbench whose scratch files lie in `folder`."""
+    """A workbench whose scratch files lie in `folder`; of another `user` where one is named."""
     folder.mkdir()
+    uid, gid = user or (None, None)
+    if user:
+        os.chown(folder, *user)
     with subprocess.Popen(
         [python, "-c", _SERVER],
         env=dict(environment),
@@ -150,6 +158,9 @@ def workbench(
         stdout=subprocess.PIPE,
         encoding="utf-8",
         cwd="/",
+        user=uid,
+        group=gid,
+        extra_groups=None if user is None else [],
     ) as server:
         bench = Workbench(server, folder, [str(option) for option in options])
         assert _stream(server.stdout).readline() == "ready\n"
