@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mounted_app import APP, PROGRAM, REF, Person, make_person, write_app
-from mounts import eventually, fuse_for_everybody, mounted_below
-from surroundings import Require
+from mounts import eventually, fuse_for_everybody, mounted_below, servers_of
+from surroundings import OrdinaryUser, Require
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("sandbox")]
 
@@ -182,3 +182,20 @@ def test_a_mounted_app_runs_on_a_runtime_in_a_folder(person: Person, require: Re
     person.install("--form", "local-image", "--image", "squashfs")
     done = person.run(person.stub, "one", "two three", "")
     assert (done.stdout, done.stderr, done.returncode) == (OUTPUT, "", 5)
+
+
+def test_a_user_starts_what_root_installed(
+    request: pytest.FixtureRequest, ordinary_user: OrdinaryUser
+) -> None:
+    root = make_person(request, "root")
+    key = root.cli.json("key", "generate")
+    assert isinstance(key, dict)
+    store = ordinary_user.home / "of root"
+    words = ["--trust-key", key["fingerprint"], "--form", "local-image", "--image", "squashfs"]
+    root.cli("--root", store, "install", root.home / "app.holdall", *words)
+    data = store / "data"
+    data.mkdir(exist_ok=True)
+    ordinary_user.give(data)
+    done = ordinary_user.run(store / "run" / REF, "one", "two three", "", expect=5)
+    assert (done.stdout, done.stderr) == (OUTPUT, "")
+    assert eventually(lambda: not servers_of(store))
