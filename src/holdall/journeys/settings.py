@@ -44,7 +44,7 @@ def setting(host: Host, name: str) -> Setting:
 def change_setting(host: Host, name: str, value: str | None) -> Setting:
     """Set one, or with None let it be as by default.
 
-    It holds for what is installed from then on. Raises UsageError for a value it cannot have.
+    It holds for apps that are installed from then on. Raises UsageError for a value it cannot have.
     """
     if name == "form" and value and value not in FORMS:
         raise UsageError(f"There is no form {value!r}; `holdall forms` shows {', '.join(FORMS)}.")
