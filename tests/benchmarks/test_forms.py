@@ -1,3 +1,6 @@
+import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +21,9 @@ from benchmarks.pagecache import PAGE, own_pages
 from benchmarks.reading import Reading, read_all
 from benchmarks.results import Report, save
 from benchmarks.subject import Holdall
+from surroundings import Require, run
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -228,3 +234,50 @@ def test_an_inode_with_two_names_is_asked_once_for_its_pages(tmp_path: Path) -> 
 def test_every_measure_of_the_tables_has_a_row() -> None:
     tables = [*TIMES, *DISK, *CACHE]
     assert sorted(tables) == sorted(MEASURES)
+
+
+_LIFE = """
+import json, sys
+from pathlib import Path
+from benchmarks.data import Release
+from benchmarks.disk import Disks, own_mounts, workplace
+from benchmarks.forms_peers import peers
+from benchmarks.forms_rounds import Course
+from benchmarks.forms_stock import stock
+from benchmarks.forms_ways import lodgings
+from benchmarks.laboratory import furnish
+
+sources = Path(sys.argv[1])
+own_mounts()
+with workplace() as (folder, mount_point):
+    laboratory = furnish(folder, mount_point, cache=sources / "cache", holdall=None,
+                         contend=lambda _: (), runs=1, patience=0)
+    places = (folder / "old", folder / "new")
+    for place in places:
+        place.mkdir()
+    old, new = (Release("small", one, sources / one, "org.example.Small") for one in "12")
+    disks = {"ext4": Disks(folder / "images", mount_point, 1 << 30)}
+    course = Course(laboratory, disks, old, new, places)
+    for way in (*peers(laboratory.shop), *lodgings(laboratory.subject)):
+        if way.name in sys.argv[2:]:
+            for release in (old, new):
+                stock(laboratory, way, release, keep=False)
+            print(json.dumps(course.timed(way) | course.observed(way)))
+"""
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_ways_are_measured_through_a_whole_life(
+    require: Require, releases: tuple[Release, Release], tmp_path: Path
+) -> None:
+    for program in ("bwrap", "tar", "zstd", "mkfs.ext4"):
+        require(program)
+    argv: list[str | Path] = [sys.executable, "-c", _LIFE, tmp_path, "tar", "composefs"]
+    done = run(argv, environment=dict(os.environ), directory=CHECKOUT)
+    assert done.returncode == 0, done.stderr
+    tar, composefs = map(json.loads, done.stdout.splitlines())
+    assert set(MEASURES) - set(tar) == {"mount", "swept"}
+    assert set(MEASURES) <= set(composefs)
+    assert tar["pages more"] == 5 * PAGE
+    assert composefs["content pages more"] == changed_pages(*releases)
