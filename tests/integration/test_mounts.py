@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdall.errors import CorruptError, ProgramError, UnsupportedError
+from holdall.system import serving
 from holdall.system.means import Means
 from holdall.system.mounting import Bound, Composed, KernelImage, Mount, ServedImage
 from holdall.system.room import Room
@@ -460,3 +461,15 @@ def test_a_file_system_the_kernel_lacks_is_named_as_the_reason(
     (tmp_path / "image").write_bytes(bytes(4096))
     with pytest.raises(UnsupportedError, match="lacks the file system"):
         Room(KernelImage("nofs", str(tmp_path / "image"), 0, 4096), str(target))
+
+
+def test_a_server_that_does_nothing_is_given_up_and_ended(
+    target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle = tmp_path / "idle squashfuse"
+    idle.write_text('#!/bin/bash\nexec -a "$0" sleep 1000\n')
+    idle.chmod(0o755)
+    monkeypatch.setattr(serving, "PATIENCE", 0.2)
+    with pytest.raises(ProgramError, match=r"idle squashfuse does not show .*: not within 0\.2"):
+        Room(ServedImage("squashfs", str(idle), f"{tmp_path}/image", 0), str(target))
+    assert eventually(lambda: not servers_of(tmp_path))

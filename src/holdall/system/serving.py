@@ -15,7 +15,7 @@ from contextlib import suppress
 from holdall.errors import ProgramError, UnsupportedError
 from holdall.system.kernel import die_with_parent
 from holdall.system.mount_calls import detach, keep_mounting, no_new_privileges
-from holdall.system.mount_table import TABLE
+from holdall.system.mount_table import TABLE, mount_at
 
 PATIENCE = 30.0
 """Seconds a program has until it serves."""
@@ -64,7 +64,8 @@ def serve_on(argv: Sequence[str], target: str, keep: int) -> None:
 
 
 def _serve(argv: Sequence[str], target: str, prepare: Callable[[], None]) -> None:
-    before = os.stat(target).st_dev
+    place = os.path.realpath(target)
+    before = mount_at(place)
     complaint = _paper()
     # opened before the program is there, so that no change is missed
     table = os.open(TABLE, os.O_RDONLY | os.O_CLOEXEC)
@@ -73,33 +74,27 @@ def _serve(argv: Sequence[str], target: str, prepare: Callable[[], None]) -> Non
         if child == 0:
             _become(argv, complaint, prepare)
         try:
-            _await(child, table, target, before)
-        except BaseException as error:
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            with suppress(OSError):
-                if not isinstance(error, _NotServedError) or error.mounted:
-                    detach(target)
-            if not isinstance(error, _NotServedError):
-                raise
-            program = os.path.basename(argv[0])
-            said = _first_line(complaint) or error.reason
-            raise ProgramError(f"{program} does not show {argv[-2]}: {said}.") from error
+            ended = _await(child, table, lambda: mount_at(place) != before)
+        except BaseException:
+            _end(child)
+            raise
+        if ended:
+            _end(child)
+            if mount_at(place) != before:
+                detach(place)
+            said = _first_line(complaint) or ended
+            raise ProgramError(f"{os.path.basename(argv[0])} does not show {argv[-2]}: {said}.")
     finally:
         os.close(complaint)
         os.close(table)
 
 
-class _NotServedError(Exception):
-    def __init__(self, reason: str, *, mounted: bool) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.mounted = mounted
+def _await(child: int, table: int, mounted: Callable[[], bool]) -> str:
+    """Return "" when something is mounted, or why nothing is.
 
-
-def _await(child: int, table: int, target: str, before: int) -> None:
-    """Return when something is mounted at `target` and answers."""
+    Looks at the kernel's list only: a look at the mount itself would wait for the program, and
+    nobody could interrupt that.
+    """
     import select
 
     process = os.pidfd_open(child)
@@ -110,18 +105,20 @@ def _await(child: int, table: int, target: str, before: int) -> None:
         end = time.monotonic() + PATIENCE
         while True:
             ready = {fd for fd, _ in poller.poll(max(0.0, end - time.monotonic()) * 1000)}
-            try:
-                mounted = os.stat(target).st_dev != before
-            except OSError as error:
-                raise _NotServedError(error.strerror or str(error), mounted=True) from error
             if process in ready:
-                raise _NotServedError("it ended and said nothing", mounted=mounted)
-            if mounted:
-                return
+                return "it ended and said nothing"
+            if mounted():
+                return ""
             if not ready:
-                raise _NotServedError(f"not within {PATIENCE:g} seconds", mounted=False)
+                return f"not within {PATIENCE:g} seconds"
     finally:
         os.close(process)
+
+
+def _end(child: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
 
 def _become(argv: Sequence[str], complaint: int, prepare: Callable[[], None]) -> None:
