@@ -156,6 +156,15 @@ def specimen(shelf: Path) -> Specimen:
     return Specimen(versions, trust)
 
 
+@pytest.fixture(scope="session")
+def pictured(specimen: Specimen) -> Specimen:
+    """The same with bundles that bring an image of the publisher's, named by its kind."""
+    holdall = HoldallCli(PYTHON, environment_for(specimen.old.files.parents[1] / "home"))
+    for version in specimen.versions:
+        pack(version, holdall, "squashfs", "--image", "squashfs")
+    return specimen
+
+
 @pytest.fixture
 def cli(case: Case, request: pytest.FixtureRequest) -> HoldallCli:
     """The command as who has the case's form."""
