@@ -29,6 +29,17 @@ _WAYS = {
     "replaced": ("--whole-file",),
     "in place": ("--inplace", "--no-whole-file"),
 }
+_HEAD = """\
+# Streams of btrfs beside increments
+
+Written by `python -m benchmarks send-receive --page FILE`. What an update weighs as a stream of
+`btrfs send -p`, and what sending and receiving it cost, once each, on btrfs in a loop file in
+memory; in brackets processor time. Of the new version, files that differ are either *replaced*, as
+installers do, or written *in place*, block by block (`rsync --inplace`), which is the best that
+send can be given. *Compressed* is taken from a file system that compresses with zstd
+(`--compressed-data`). The last line is the increment as it was [measured](benchmarks.md), signed
+and with every digest; it is applied on ext4, and that time includes checking all it makes.
+"""
 _OF_OURS = {
     "size": "increment, size",
     "seconds": "apply, time",
@@ -55,13 +66,14 @@ def describe(command: argparse.ArgumentParser, results: Path, cache: Path) -> No
     command.add_argument("--cache", type=Path, default=cache, help="packages")
     command.add_argument("--results", type=Path, default=results, help="folder of kept figures")
     command.add_argument("--patience", type=float, default=5, help="seconds to wait for quiet")
+    command.add_argument("--page", type=Path, metavar="PAGE", help="write the page of all kept")
     command.set_defaults(write=None, quick=False)
 
 
 def run(arguments: argparse.Namespace) -> Figures:
     """Measure the pairs, keep the figures beside what is known of increments, and print them."""
     own_mounts()
-    for name in arguments.pairs.split(","):
+    for name in filter(None, arguments.pairs.split(",")):
         if name not in PAIRS:
             raise BenchmarkError(f"no such pair: {name}; see --help")
         pair = PAIRS[name]
@@ -82,7 +94,23 @@ def run(arguments: argparse.Namespace) -> Figures:
             path = arguments.results / RESULTS / f"{name}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(kept, indent=1) + "\n")
+    if arguments.page:
+        arguments.page.write_text(render(arguments.results))
     return Figures((), {})
+
+
+def render(results: Path) -> str:
+    """The page of all that is kept."""
+    found = [json.loads(path.read_text()) for path in sorted((results / RESULTS).glob("*.json"))]
+    lines = [_HEAD]
+    for kept in found:
+        lines += _lines(kept)
+    for kept in found:
+        about = kept["circumstances"]
+        facts = (about[name] for name in ("system", "kernel", "processor", "memory"))
+        when = f"{about['begun']} to {about['ended']}, commit {about['commit']}"
+        lines.append(f"- {kept['pair']}: {', '.join(facts)}; {when}.")
+    return "\n".join(lines) + "\n"
 
 
 class _Bench:
@@ -169,16 +197,18 @@ def _increment(results: Path, pair: Pair) -> dict[str, float]:
 
 def _lines(kept: Mapping[str, object]) -> Iterator[str]:
     """The figures for reading, as a table in Markdown."""
-    yield f"{kept['pair']}:\n"
+    yield f"## {kept['pair']}\n"
     yield "| files that differ | bytes of the stream | with zstd -19 | send | receive, synced |"
     yield "|-|-|-|-|-|"
     updates = kept["updates"]
     assert isinstance(updates, list)
     for update in updates:
         way = f"{update['way']}, compressed" if update["compressed"] else update["way"]
-        seconds = (f"{update[verb]['wall']:.2f} s" for verb in ("send", "receive"))
+        costs = (update[verb] for verb in ("send", "receive"))
+        seconds = (f"{cost['wall']:.2f} s ({cost['cpu']:.2f} s)" for cost in costs)
         yield f"| {way} | {update['stream']:,} | {update['packed']:,} | {' | '.join(seconds)} |"
     ours = kept["increment"]
     if isinstance(ours, dict) and ours:
-        yield f"| holdall's increment | | {ours['size']:,.0f} | | {ours['seconds']:.2f} s |"
+        taken = f"{ours['seconds']:.2f} s ({ours['processor']:.2f} s)"
+        yield f"| holdall's increment | | {ours['size']:,.0f} | | {taken} |"
     yield ""

@@ -7,18 +7,17 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
+from disks import disk
 from holdall.system import btrfs
 from sample_app import APP, VERSIONS, Bundles, installed_versions, tree_on_disk
-from surroundings import Finished, HoldallCli, OrdinaryUser, Require, expected, not_here, run
+from surroundings import Finished, HoldallCli, OrdinaryUser, Require, expected, run
 
 pytestmark = pytest.mark.root
 ROOT, ALLOWED, PLAIN = "root", "a user who may delete", "a user who may not"
@@ -70,16 +69,10 @@ class Place:
 
 
 @pytest.fixture(params=[ROOT, ALLOWED, PLAIN])
-def place(request: pytest.FixtureRequest, bundles: Bundles, require: Require) -> Iterator[Place]:
-    if os.geteuid() != 0:
-        not_here("needs root")
-    with ExitStack() as cleanup:
-        option = "user_subvol_rm_allowed" if request.param == ALLOWED else "noatime"
-        # pytest's own folders are closed to other users
-        folder = Path(cleanup.enter_context(TemporaryDirectory(prefix="holdall-btrfs-")))
-        folder.chmod(0o755)
-        disk = btrfs_disk(cleanup, folder, require, option)
-        home = disk / "home"
+def place(request: pytest.FixtureRequest, bundles: Bundles) -> Iterator[Place]:
+    option = "user_subvol_rm_allowed" if request.param == ALLOWED else "noatime"
+    with disk("btrfs", 1 << 30, option) as point:
+        home = point / "home"
         home.mkdir()
         copied = replace(bundles, folder=home)
         for version in VERSIONS:
@@ -90,36 +83,7 @@ def place(request: pytest.FixtureRequest, bundles: Bundles, require: Require) ->
             user: OrdinaryUser = request.getfixturevalue("ordinary_user")
             cli = user.holdall
             user.give(home, *home.iterdir())
-        yield Place(request.param, cli, disk, home / "store", copied, bundles.folder)
-
-
-def btrfs_disk(cleanup: ExitStack, folder: Path, require: Require, option: str) -> Path:
-    """A btrfs in memory, mounted with an option."""
-    memory, disk = folder / "memory", folder / "disk"
-    for point in (memory, disk):
-        point.mkdir()
-    mounted(cleanup, memory, "-t", "tmpfs", "-o", "size=1200m,mode=755", "tmpfs")
-    image = memory / "disk"
-    with image.open("wb") as file:
-        file.truncate(1 << 30)
-    subprocess.run([require("mkfs.btrfs"), "-q", image], check=True)
-    mounted(cleanup, disk, "-o", f"loop,{option}", str(image))
-    return disk
-
-
-def mounted(cleanup: ExitStack, point: Path, *words: str) -> None:
-    attempt = run(["mount", *words, point], environment=os.environ)
-    if attempt.returncode:
-        not_here(f"needs to mount: {attempt.stderr.strip()}")
-    cleanup.callback(unmounted, point)
-
-
-def unmounted(point: Path, patience: float = 30) -> None:
-    """Unmount, once what a command left behind has ended and the kernel has let go."""
-    end = time.monotonic() + patience
-    while subprocess.run(["umount", point], capture_output=True, check=False).returncode:
-        assert time.monotonic() < end, f"{point} stays in use"
-        time.sleep(0.1)
+        yield Place(request.param, cli, point, home / "store", copied, bundles.folder)
 
 
 def set_read_only(path: Path, *, read_only: bool) -> None:

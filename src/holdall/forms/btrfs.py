@@ -24,7 +24,7 @@ from holdall.system import btrfs
 from holdall.system.files import each_child, remove_tree
 from holdall.system.means import Means
 from holdall.system.mounting import Mount
-from holdall.system.volume import Need, Volume
+from holdall.system.volume import Volume
 
 TRAITS = Traits(
     "btrfs",
@@ -198,14 +198,14 @@ def _remove(root: str, paths: tuple[str, ...]) -> None:
         os.close(fd)
 
 
-def _need(layup: Layup) -> Need:
+def _need(layup: Layup) -> int:
     """What a layup will take of the volume at most: only what was never installed, or is copied."""
     sizes = [files[0].size for files in layup.fresh.values()]
     for loan in layup.loans:
         if not (isinstance(loan.seed, Seed) and os.path.islink(loan.seed.files)):
             sizes += [files[0].size for _, files in loan.items]
     data = sum(-(-size // _BLOCK) * _BLOCK for size in sizes)
-    return Need(data, _ENTRY * len(layup.tree.entries))
+    return data + _ENTRY * len(layup.tree.entries)
 
 
 def _link(work: Work, name: str) -> None:

@@ -119,7 +119,18 @@ def _free(path: str) -> None:
         return
     try:
         await_lease_end(fd)
-        remove_tree(f"{path}/files")
+        _free_files(path)
         remove_tree(path)
     finally:
         os.close(fd)
+
+
+def _free_files(path: str) -> None:
+    """Remove the files of a removed version, also where they lie in the store's volume."""
+    files = f"{path}/files"
+    if os.path.islink(files):
+        # never where a link leads, whatever it says: one name in that one folder
+        name = os.path.basename(os.readlink(files))
+        if name not in {"", ".", ".."}:
+            remove_tree(f"{os.path.dirname(os.path.dirname(path))}/volume/{name}")
+    remove_tree(files)

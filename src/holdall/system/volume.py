@@ -25,38 +25,27 @@ _PACKAGE = "btrfs-progs"
 _MINIMUM = (5, 4)
 
 
-class Need(NamedTuple):
-    """What is about to be written, in bytes: contents, and names with what belongs to them."""
-
-    data: int
-    metadata: int
-
-
 class _Usage(NamedTuple):
-    """How a mounted volume's bytes are used; sizes are those given to each kind already."""
+    """How a mounted volume's bytes are used; `given` is what is set aside for files and names."""
 
     total: int
     unallocated: int
-    data: int
-    data_used: int
-    metadata: int
-    metadata_used: int
+    given: int
+    used: int
 
-    def short_of(self, need: Need) -> int:
-        """By how much it is too small."""
-        data = max(0, need.data - (self.data - self.data_used))
-        metadata = max(0, need.metadata + _SLACK - (self.metadata - self.metadata_used))
-        return max(0, data + metadata + self.total // 8 - self.unallocated)
+    def short_of(self, need: int) -> int:
+        """By how much it is too small for so many bytes more."""
+        room = self.given - self.used + self.unallocated
+        return max(0, need + self.total // 8 + _SLACK - room)
 
     @property
     def enough(self) -> int:
         """The size that would do for what is in it."""
-        used = self.data_used + self.metadata_used
-        return max(_LEAST, _rounded(used + used // 8 + _MARGIN))
+        return max(_LEAST, _rounded(self.used + self.used // 8 + _MARGIN))
 
     @property
-    def room(self) -> int:
-        """The least size that leaves what was given to each kind as it is, with room to move it.
+    def tight(self) -> int:
+        """The least size that leaves what is set aside as it is, with room to move it.
 
         With less the kernel runs out of space half-way, and makes all read-only.
         """
@@ -88,14 +77,14 @@ class Volume(NamedTuple):
         with self._alone():
             self._mount()
 
-    def make_room(self, need: Need) -> None:
-        """Make, mount and grow it, so that what is needed fits; raises NoSpaceError.
+    def make_room(self, need: int) -> None:
+        """Make, mount and grow it, so that so many bytes more fit; raises NoSpaceError.
 
         Whatever it raises, what is in the volume is as it was.
         """
         with self._alone():
             if not os.path.exists(self.file):
-                self._create(_rounded(max(_LEAST, need.data + need.metadata + 2 * _SLACK)))
+                self._create(_rounded(max(_LEAST, need + need // 4 + 2 * _SLACK)))
             self._mount()
             usage = self._usage()
             if short := usage.short_of(need):
@@ -105,16 +94,16 @@ class Volume(NamedTuple):
         """Give back what nothing uses; returns the bytes that the file became smaller by."""
         with self._alone():
             self._mount()
-            # the second waits for what the first begins: freeing deleted subvolumes
-            self._btrfs("filesystem", "sync", self.point)
-            self._btrfs("subvolume", "sync", self.point)
+            # deleted subvolumes are freed when that is begun, awaited, and written down
+            for kind in ("filesystem", "subvolume", "filesystem"):
+                self._btrfs(kind, "sync", self.point)
             before = self._usage()
             if before.total - before.enough < _SLACK:
                 return 0
-            if before.data - before.data_used > _SLACK:
-                # it cannot be moved where all is taken, and need not be packed where it can
-                self._btrfs("balance", "start", f"-dusage={_BALANCED}", self.point)
-            size = max(before.enough, self._usage().room)
+            if before.given - before.used > _SLACK:
+                limits = (f"-dusage={_BALANCED}", f"-musage={_BALANCED}")
+                self._btrfs("balance", "start", *limits, self.point)
+            size = max(before.enough, self._usage().tight)
             if before.total - size < _SLACK:
                 return 0
             self._btrfs("filesystem", "resize", str(size), self.point)
@@ -156,9 +145,10 @@ class Volume(NamedTuple):
                 self._allocate(fd, 0, size)
             finally:
                 os.close(fd)
-            # -K: keeps what was allocated; one copy of metadata, as on the disk below
+            # mixed: with space set aside for each, contents would starve names where the size is
+            # kept tight. -K: keeps what was allocated
             mkfs = find_program("mkfs.btrfs", package=_PACKAGE)
-            run([mkfs, "-q", "-K", "-d", "single", "-m", "single", beside])
+            run([mkfs, "-q", "-K", "--mixed", "-d", "single", "-m", "single", beside])
             os.rename(beside, self.file)
         except BaseException:
             with suppress(FileNotFoundError):
@@ -235,15 +225,13 @@ def _parsed(text: str) -> _Usage:
     """Read what ``btrfs filesystem usage --raw`` prints."""
 
     def figure(pattern: str) -> int:
-        return sum(int(number) for number in re.findall(pattern, text))
+        return sum(int(number) for number in re.findall(pattern, text, re.MULTILINE))
 
     return _Usage(
         total=figure(r"Device size:\s+(\d+)"),
         unallocated=figure(r"Device unallocated:\s+(\d+)"),
-        data=figure(r"(?m)^Data\S*: Size:(\d+)"),
-        data_used=figure(r"(?m)^Data\S*: Size:\d+, Used:(\d+)"),
-        metadata=figure(r"(?m)^Metadata\S*: Size:(\d+)"),
-        metadata_used=figure(r"(?m)^Metadata\S*: Size:\d+, Used:(\d+)"),
+        given=figure(r"^Data\S*: Size:(\d+)"),
+        used=figure(r"^Data\S*: Size:\d+, Used:(\d+)"),
     )
 
 
