@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from holdall.errors import CorruptError, UnsupportedError, UsageError
+from holdall.errors import CorruptError, NoSpaceError, UnsupportedError, UsageError
 from holdall.forms import imaging, local_image, seeding
 from holdall.forms.folder_source import FolderSource
 from holdall.forms.port import NOT_MOUNTED, Choice, Place, Work
@@ -232,6 +232,16 @@ def test_the_table_says_so(without_fuse: Machine) -> None:
 def test_an_unknown_kind_is_refused(folder: Path, tmp_path: Path) -> None:
     work = work_of(folder, tmp_path / "store/one", Choice(image="iso9660"), Means(str(tmp_path)))
     with pytest.raises(UsageError, match="no image of kind 'iso9660'"):
+        local_image.lay_down(work)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_disk_is_told(small_disk: Path, tmp_path: Path, kind: str) -> None:
+    large = tmp_path / "large"
+    large.mkdir()
+    (large / "file").write_bytes(os.urandom(7_000_000))
+    work = work_of(large, small_disk / "store/one", Choice(image=kind), root_machine(small_disk))
+    with pytest.raises(NoSpaceError, match="Free some space"):
         local_image.lay_down(work)
 
 

@@ -169,7 +169,8 @@ class Shelf:
         found = []
         for arrival in self._shipment.fulls:
             opened = arrival.open()
-            found.append(Full(arrival, opened, arrival.source(opened)))
+            source = arrival.source(opened, self._host.layout.staging)
+            found.append(Full(arrival, opened, source))
         return tuple(found)
 
     @property

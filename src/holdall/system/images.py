@@ -28,6 +28,7 @@ _BLOCK = 128 * 2**10  # of squashfs: what one read of a few bytes decodes
 _CLUSTER = 64 * 2**10  # of EROFS, in the same way
 _NO_COPYING = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _PLAIN_SQUASHFS = ("-noI", "-noId", "-noD", "-noF", "-noX")
+_MEMORY = ("-data-queue", "64", "-frag-queue", "64")  # MB of unsquashfs
 _ATTRIBUTES_AT = 56  # struct squashfs_super_block: xattr_id_table_start
 _LISTED = re.compile(rb"([-dlbcps][-rwxsStT]{9}) 0/0 +(\d+) [-\d]{10} [\d:]{5} /?(.*)", re.DOTALL)
 _ARROW = " -> "
@@ -195,7 +196,18 @@ def _unsquash(program: str, file: str, offset: int, work: str, paths: Collection
         # a backslash keeps what follows from being anything but a name
         out.writelines(f"\\{path}\n" for path in paths)
     options = ("-no-wildcards", "-no-xattrs", "-quiet", "-no-progress", "-offset", str(offset))
-    _run([program, *options, "-dest", f"{work}/files", "-extract-file", f"{work}/paths", file])
+    _run(
+        [
+            program,
+            *options,
+            *_MEMORY,
+            "-dest",
+            f"{work}/files",
+            "-extract-file",
+            f"{work}/paths",
+            file,
+        ]
+    )
 
 
 @contextmanager
@@ -228,7 +240,7 @@ def _run(argv: Sequence[str]) -> None:
     try:
         run(argv, env=_SURROUNDINGS)
     except ProgramError as error:
-        if _FULL in str(error):
+        if any(_FULL in note for note in getattr(error, "__notes__", ())):
             raise NoSpaceError(f"{error} Free some space and try again.") from error
         raise
 

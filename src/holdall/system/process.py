@@ -51,7 +51,8 @@ def run(
 ) -> bytes:
     """Run a program to its end and return its standard output.
 
-    Raises ProgramError with its last line of complaint, unless it ends with one of the `statuses`.
+    Raises ProgramError with its last line of complaint, and all of them as a note, unless it ends
+    with one of the `statuses`.
     """
     import subprocess
 
@@ -69,10 +70,12 @@ def run(
         raise ProgramError(f"{argv[0]} cannot be started: {error.strerror}.") from error
     if done.returncode not in statuses:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise ProgramError(
+        failure = ProgramError(
             f"{os.path.basename(argv[0])} failed with status {done.returncode}: "
             f"{lines[-1].rstrip('.')}."
         )
+        failure.add_note("\n".join(lines))
+        raise failure
     return done.stdout
 
 
