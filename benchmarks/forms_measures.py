@@ -23,8 +23,9 @@ MEASURES: Mapping[str, tuple[str, Unit, float]] = {
     "pages": ("by cachestat", Unit.MEGABYTES, 1 / MEGABYTE),
     "pages more": ("growth by cachestat", Unit.MEGABYTES, 1 / MEGABYTE),
     "install memory": ("install, memory", Unit.MEGABYTES, 1 / MEGABYTE),
+    "server memory": ("FUSE server, memory", Unit.MEGABYTES, 1 / MEGABYTE),
     "update memory": ("update, memory", Unit.MEGABYTES, 1 / MEGABYTE),
 }
 TIMES = ("install", "update", "remove", "freed", "mount", "cold", "warm")
-DISK = ("one", "two", "left", "swept", "install memory", "update memory")
+DISK = ("one", "two", "left", "swept", "install memory", "update memory", "server memory")
 CACHE = ("cache", "cache more", "pages", "pages more")

@@ -16,7 +16,7 @@ from benchmarks.disk import Disks
 from benchmarks.errors import BenchmarkError
 from benchmarks.forms_ways import View, Way
 from benchmarks.laboratory import Laboratory
-from benchmarks.measure import Job, wait_for_quiet
+from benchmarks.measure import Job, peak_of, wait_for_quiet
 from benchmarks.pagecache import all_cached, own_pages
 from benchmarks.reading import Reading, read_all
 from benchmarks.space import seconds_until_freed, used
@@ -71,13 +71,12 @@ class Course:
                 self._run(way.plan(Verb.PREPARE, self.old, root))
                 found["install memory"] = self._peak(way.plan(Verb.INSTALL, self.old, root))
             with disks.remounted(image) as root:
-                one, contents = self._pages(way, root, [self.old])
+                one, contents = self._pages(way, root, [self.old], found)
             with disks.remounted(image) as root:
                 found["update memory"] = self._peak(way.plan(Verb.ADD, self.new, root))
             with disks.remounted(image) as root:
-                found["pages"], found["content pages"] = self._pages(
-                    way, root, [self.old, self.new]
-                )
+                both = self._pages(way, root, [self.old, self.new], found)
+                found["pages"], found["content pages"] = both
         finally:
             image.unlink()
         found["pages more"] = found["pages"] - one
@@ -103,13 +102,20 @@ class Course:
             found["cache more"] = found["cache"] - (between - before)
         return found
 
-    def _pages(self, way: Way, root: Path, releases: Sequence[Release]) -> tuple[int, int]:
-        """The bytes cached of all that is read and lies below it, and of pooled contents alone."""
+    def _pages(
+        self, way: Way, root: Path, releases: Sequence[Release], found: Figures
+    ) -> tuple[int, int]:
+        """The bytes cached of all that is read and lies below it, and of pooled contents alone.
+
+        What a program took to serve one version goes to ``found``.
+        """
         places = self.places[: len(releases)]
         views = [way.view(one, root, place) for one, place in zip(releases, places, strict=True)]
         with self._mounted(views):
             for release, view in zip(releases, views, strict=True):
                 check(release, read_all(str(view.folder)))
+            if served := [peak_of(pid) for pid in _servers(views[0].folder)]:
+                found["server memory"] = sum(served)
             folders = [root, *(view.folder for view in views)]
             everything = own_pages(
                 [*_loop_devices(root), *(path for one in folders for path in _files(one))]
@@ -158,6 +164,17 @@ def check(release: Release, reading: Reading) -> Reading:
 def _files(folder: Path) -> Iterator[Path]:
     for where, _, names in os.walk(folder):
         yield from (Path(where, name) for name in names)
+
+
+def _servers(folder: Path) -> Iterator[int]:
+    """The programs that serve a file system mounted there by FUSE."""
+    for told in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            program, *words = told.read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            continue
+        if b"fuse" in program and bytes(folder) in words:
+            yield int(told.parent.name)
 
 
 def _loop_devices(root: Path) -> Iterator[Path]:

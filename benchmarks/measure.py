@@ -149,6 +149,11 @@ def process_tree(pid: int) -> Iterator[int]:
         yield from process_tree(int(child))
 
 
+def peak_of(pid: int) -> int:
+    """The most memory a process has held in its life, in bytes; nothing once it has ended."""
+    return _bytes(pid, "status", "VmHWM")
+
+
 def _bytes(pid: int, file: str, key: str) -> int:
     """One line of a process's memory in /proc, or nothing once the process has ended."""
     try:

@@ -277,7 +277,7 @@ def test_ways_are_measured_through_a_whole_life(
     done = run(argv, environment=dict(os.environ), directory=CHECKOUT)
     assert done.returncode == 0, done.stderr
     tar, composefs = map(json.loads, done.stdout.splitlines())
-    assert set(MEASURES) - set(tar) == {"mount", "swept"}
-    assert set(MEASURES) <= set(composefs)
+    assert set(MEASURES) - set(tar) == {"mount", "swept", "server memory"}
+    assert set(MEASURES) - set(composefs) == {"server memory"}
     assert tar["pages more"] == 5 * PAGE
     assert composefs["content pages more"] == changed_pages(*releases)
