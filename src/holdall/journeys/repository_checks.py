@@ -71,14 +71,15 @@ def examine(stack: ExitStack, path: str) -> Examined:
     return Examined(arrival, parts, statement=said.statement)
 
 
-def check(examined: Examined, told: Told) -> str:
+def check(examined: Examined, told: Told, work: str) -> str:
     """Check every byte of a bundle; returns the SHA-256 of its file, as 64 digits.
 
-    Raises CorruptError. `told` gets the bytes done, in all `examined.work`.
+    Contents of an image are read out below the folder `work` meanwhile. Raises CorruptError. `told`
+    gets the bytes done, in all `examined.work`.
     """
     if examined.opened is None:
         return _check_parts(examined, told)
-    source = examined.arrival.source(examined.opened)
+    source = examined.arrival.source(examined.opened, work)
     contents = examined.opened.tree.contents
     batches = source.batches(contents)
     path = examined.arrival.path

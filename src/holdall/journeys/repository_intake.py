@@ -174,7 +174,7 @@ class Intake:
             if examined.arrival.digest != item.digest:
                 raise CorruptError(f"{item.path} changed while it was read.")
             self._judge(item, examined)
-            sha256 = check(examined, meter.add)
+            sha256 = check(examined, meter.add, self._layout.incoming)
             self._staged[sha256] = examined.arrival.path
             self._put(item, examined, sha256)
             return self._said(item, examined, sha256, new=True)
