@@ -157,10 +157,7 @@ REQUIREMENTS: Mapping[str, str] = {
 class Form(Protocol):
     """One form."""
 
-    @property
-    def TRAITS(self) -> Traits:  # noqa: N802 - a constant of the module
-        """What it is."""
-        ...
+    TRAITS: Traits
 
     def lay_down(self, work: Work) -> dict[str, Any]:
         """Make the release under `work.staged`; returns the record to keep, without the name.

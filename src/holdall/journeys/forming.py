@@ -66,13 +66,17 @@ def decide(host: Host, ref: Ref, wanted: Wanted = ANY_FORM) -> Decision:
 
 def as_it_is(deployment: Deployment) -> Decision:
     """The form a deployment lies in, and what it was told."""
-    return Decision(form_of(deployment), _remembered(deployment.record, Choice()))
+    record, usual = deployment.record, Choice()
+    shared = usual._replace(
+        pool=record.get("pool", usual.pool), share=record.get("share", usual.share)
+    )
+    return Decision(form_of(deployment), _remembered(record, shared))
 
 
 def _remembered(record: dict[str, Any], otherwise: Choice) -> Choice:
-    """The choice a record tells of."""
+    """The choice of an image that a record tells of; how contents are shared is not the app's."""
     kind = record.get("kind", otherwise.image)
-    told = {name: record[name] for name in Choice._fields if name in record}
+    told = {name: record[name] for name in ("compress", "kernel") if name in record}
     return otherwise._replace(**{"image": kind, **told})
 
 

@@ -296,7 +296,12 @@ def _lay_down(host: Host, delivery: Direct | Made, contents: Contents, staged: s
         metadata_image=release.metadata_image,
         parcel=contents.parcel,
     )
-    return keep_record(decision, staged, decision.form.lay_down(work))
+    place = keep_record(decision, staged, decision.form.lay_down(work))
+    if place.record.get("share", decision.choice.share) != decision.choice.share:
+        contents.meter.warn(
+            f"This file system has no reflinks; files of {release.ref.id} are hard links."
+        )
+    return place
 
 
 def _check_exports(host: Host, arrival: Arrival, tree: Tree, place: Place) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from holdall.errors import HoldallError
 from holdall.forms import seeding
 from holdall.forms.viewing import Views
-from holdall.journeys.forming import Decision, folder_of, form_of, place_of
+from holdall.journeys.forming import Decision, folder_of, form_of, means_of, place_of
 from holdall.journeys.host import Host
 from holdall.model.tree import Tree
 from holdall.store.catalog import Deployment
@@ -23,7 +23,8 @@ def seed_of(
     try:
         traits = form_of(deployment).TRAITS
         shares = decision.form.TRAITS.shares and traits.shares
-        apart = decision.choice.share == "reflink"
+        asked = "reflink" in {decision.choice.share, deployment.record.get("share")}
+        apart = asked and means_of(host).reflink
         if traits.seed:
             seed = traits.seed(place_of(host, deployment), tree)
         else:

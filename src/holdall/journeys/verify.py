@@ -67,7 +67,7 @@ def _verify_one(host: Host, deployment: Deployment, *, fast: bool, report: Repor
 
     def told(size: int) -> None:
         nonlocal done
-        done += size
+        done = min(done + size, total)  # a content may have an inode for each mode
         report(Event(f"Verifying {deployment.ref.id} {version}", done, total))
 
     try:
