@@ -75,9 +75,11 @@ def as_it_is(deployment: Deployment) -> Decision:
 
 def _remembered(record: dict[str, Any], otherwise: Choice) -> Choice:
     """The choice of an image that a record tells of; how contents are shared is not the app's."""
-    kind = record.get("kind", otherwise.image)
-    told = {name: record[name] for name in ("compress", "kernel") if name in record}
-    return otherwise._replace(**{"image": kind, **told})
+    return otherwise._replace(
+        image=record.get("kind", otherwise.image),
+        compress=record.get("compress", otherwise.compress),
+        kernel=record.get("kernel", otherwise.kernel),
+    )
 
 
 def form_of(deployment: Deployment) -> Form:
