@@ -10,6 +10,7 @@ from holdall.errors import DeniedError, HoldallError, UsageError
 from holdall.forms.port import REQUIREMENTS, Cell
 from holdall.forms.table import DEFAULT, FORMS, form_named
 from holdall.journeys.host import Host
+from holdall.store import settings
 from holdall.system.means import Means
 
 READABLE = "R2"
@@ -47,8 +48,6 @@ def table(host: Host, names: tuple[str, ...] = tuple(FORMS)) -> list[Column]:
 
 def pick(host: Host) -> Pick:
     """What `install` takes where nothing else is said."""
-    from holdall.store import settings
-
     name = settings.read(host.layout).form
     if not name:
         return Pick(DEFAULT, "nothing else is set, and it needs nothing but a file system")
