@@ -37,7 +37,7 @@ def disk(kind: str, size: int, option: str = "noatime") -> Iterator[Path]:
         yield point
 
 
-def unmount(point: Path, patience: float = 10) -> None:
+def unmount(point: Path, patience: float = 4) -> None:
     """Unmount, once what a command left behind has ended.
 
     Another namespace of mounts that was made meanwhile may keep it as long as that lives.

@@ -161,7 +161,12 @@ def _unless_mounted(manifest: Manifest, place: Place) -> str:
     folders = [f"{place.deployment}/files"]
     if manifest.runtime_ref is not None:
         folders.append(f"{place.store}/active/{manifest.runtime_ref}/files")
-    missing = " || ".join(f"[ -e {quoted(f'{folder}/{NOT_MOUNTED}')} ]" for folder in folders)
+    # a link leads to nothing while the store's own volume is not mounted
+    missing = " || ".join(
+        f"[ -e {quoted(f'{folder}/{NOT_MOUNTED}')} ]"
+        f" || {{ [ -h {quoted(folder)} ] && [ ! -d {quoted(folder)} ]; }}"
+        for folder in folders
+    )
     digest = os.path.basename(place.deployment)
     named = f"--root {quoted(place.store)} run {manifest.ref} --version {digest}"
     interpreter = quoted(sys.executable or "/usr/bin/python3")

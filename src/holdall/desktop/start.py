@@ -18,7 +18,11 @@ _OWN = {"HOLDALL_COMMAND", "HOLDALL_DRY_RUN", "HOLDALL_ENTERED"}
 
 def must_be_mounted(deployment: str) -> bool:
     """Whether the files of a deployment are not to be seen before something is mounted there."""
-    return os.path.lexists(f"{deployment}/files/{NOT_MOUNTED}")
+    files = f"{deployment}/files"
+    if os.path.lexists(f"{files}/{NOT_MOUNTED}"):
+        return True
+    # a link leads to nothing while the store's own volume is not mounted
+    return os.path.islink(files) and not os.path.isdir(files)
 
 
 def start(

@@ -24,14 +24,15 @@ def enter(host: Host, deployment: Deployment) -> None:
     try:
         runtime = _runtime_of(host, deployment)
         needed = [one for one in (deployment, runtime) if one and must_be_mounted(one.path)]
-        if needed:
+        means = Means(host.layout.root)
+        means.user_namespaces = True  # there will be one, or none is needed
+        # asked before leaving: a volume that all apps share is mounted for the host
+        found = [(mount_of(host, one, means), one.files) for one in needed]
+        mounts = [(mount, files) for mount, files in found if mount is not None]
+        if mounts:
             leave_host()
-            means = Means(host.layout.root)
-            means.user_namespaces = True  # this is in one, or needs none
-            for one in needed:
-                mount = mount_of(host, one, means)
-                if mount is not None:
-                    perform(mount, one.files)
+        for mount, files in mounts:
+            perform(mount, files)
     except (HoldallError, OSError) as error:
         if os.path.isdir(deployment.path):
             raise
