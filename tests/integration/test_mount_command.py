@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from mounted_app import APP, REF, Person, make_person, write_app
+from mounted_app import APP, IMAGES, REF, Person, make_person, write_app
 from mounts import command_lines, eventually, fuse_for_everybody, mounted_below
+from surroundings import OrdinaryUser
 
 pytestmark = pytest.mark.root
 
-IMAGES = [("root", "erofs"), ("root", "squashfs"), ("user", "squashfs")]
 MOUNTED = [*IMAGES, ("root", "tree")]
+ROOT_S = [one for one in MOUNTED if one[0] == "root"]
 LINKED = ("user", "tree")
 
 
@@ -28,10 +29,7 @@ def person(request: pytest.FixtureRequest) -> Person:
     """Somebody with the app in some form."""
     who, form = request.param
     person = make_person(request, who)
-    if form == "tree":
-        person.install()
-    else:
-        person.install("--form", "local-image", "--image", form)
+    person.install_as(form)
     return person
 
 
@@ -219,3 +217,19 @@ def test_an_image_that_is_damaged_leaves_no_folder_behind(person: Person, folder
     assert len(finished.stderr.splitlines()) == 1
     assert not folder.exists()
     assert eventually(person.nothing_is_left)
+
+
+@pytest.mark.usefixtures("shown")
+@pytest.mark.parametrize("person", ROOT_S, ids="-".join, indirect=True)
+def test_what_root_mounts_others_may_read(
+    person: Person, folder: Path, ordinary_user: OrdinaryUser
+) -> None:
+    # the folders above are closed to others: the mount itself is what is looked at
+    place = ordinary_user.home / "bound"
+    place.mkdir()
+    subprocess.run(["mount", "--bind", folder, place], check=True)
+    try:
+        assert ordinary_user.run("cat", place / "data").stdout == "data of the app\n"
+    finally:
+        subprocess.run(["umount", place], check=True)
+    person.cli("unmount", folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mounted_app import APP, PROGRAM, REF, Person, make_person, write_app
+from mounted_app import APP, IMAGES, PROGRAM, REF, Person, make_person, write_app
 from mounts import eventually, fuse_for_everybody, mounted_below, servers_of
 from surroundings import OrdinaryUser, Require
 
@@ -30,14 +30,12 @@ def person(request: pytest.FixtureRequest) -> Person:
     return make_person(request, str(request.param))
 
 
-@pytest.fixture(
-    params=[("root", "erofs"), ("root", "squashfs"), ("user", "squashfs")], ids="-".join
-)
+@pytest.fixture(params=IMAGES, ids="-".join)
 def mounted(request: pytest.FixtureRequest) -> Person:
     """The app, installed by somebody as an image of some kind."""
-    who, kind = request.param
+    who, form = request.param
     person = make_person(request, who)
-    person.install("--form", "local-image", "--image", kind)
+    person.install_as(form)
     assert names_in(person.deployment / "files") == [".not-mounted"]
     return person
 

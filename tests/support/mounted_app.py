@@ -15,6 +15,7 @@ from mounts import loops_of, mounted_below, servers_of
 from surroundings import Finished, HoldallCli, OrdinaryUser, run
 
 APP = "org.example.Mounted"
+IMAGES = [("root", "erofs"), ("root", "squashfs"), ("root", "served"), ("user", "squashfs")]
 REF = f"{APP}/x86_64/stable"
 PROGRAM = """\
 #!/bin/sh
@@ -57,6 +58,15 @@ class Person:
 
     def install(self, *options: str, app: str = "app") -> None:
         self.cli("install", self.home / f"{app}.holdall", *options, directory=self.home)
+
+    def install_as(self, form: str) -> None:
+        """In a plain folder ("tree"), in an image of a kind, or in one that is always "served"."""
+        if form == "served":
+            self.install("--form", "image", "--image", "squashfs")
+        elif form == "tree":
+            self.install()
+        else:
+            self.install("--form", "local-image", "--image", form)
 
     def told_by_ps(self) -> list[dict[str, str]]:
         rows = self.cli.json("ps")
