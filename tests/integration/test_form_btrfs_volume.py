@@ -190,7 +190,7 @@ def test_after_a_restart_an_app_starts_from_the_menu(place: Place) -> None:
     place.install("1.0")
     (stub,) = place.store.glob("run/*/*/stable")
     place.restart()
-    environment = place.cli.environment | {"HOLDALL_COMMAND": "/usr/bin/head"}
+    environment = {**place.cli.environment, "HOLDALL_COMMAND": "/usr/bin/head"}
     started = run([stub, "-n", "1", "/app/version"], environment=environment)
     assert (started.returncode, started.stdout) == (0, "1.0\n"), started
     assert place.point.is_mount()
