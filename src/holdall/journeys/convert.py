@@ -12,6 +12,7 @@ from holdall.journeys.forming import (
     base_of,
     decide,
     folder_of,
+    form_of,
     keep_record,
 )
 from holdall.journeys.host import Host, Report, silent
@@ -114,7 +115,9 @@ def bring_to(
         if source is None:
             source = FolderSource(tree, folder_of(host, item, views))
             seed = seed_of(host, item, tree, decision, views)
-            seeds = (seed,) if seed and seed.shares else ()
+            held = form_of(item).TRAITS
+            # out of a mount everything is copied, and then with progress
+            seeds = (seed,) if seed and (held.folder or held.seed) else ()
         else:
             seeds = ()
         layup = seeding.plan(tree, seeds)
