@@ -238,6 +238,18 @@ def test_an_update_from_a_remote_fetches_the_image(store: Victim, shop: Shop) ->
     assert installed(store) == FILES["2.0"]
 
 
+@pytest.mark.root
+def test_an_update_keeps_the_bundle_where_one_was_kept(store: Victim, shop: Shop) -> None:
+    join(store, shop)
+    store.accepts("install", APP, "--form", "image", "--allow-kernel-parser")
+    two = shop.bundle("2.0")
+    shop.publish(two)
+    (plan,) = done(store, "update", APP)
+    (bundle,) = store.root.glob("active/*/*/*/bundle")
+    assert bundle.read_bytes() == two.read_bytes()
+    assert plan["downloaded"] == two.stat().st_size
+
+
 def test_a_remote_that_sends_another_image_is_refused(store: Victim, shop: Shop) -> None:
     join(store, shop)
     (name,) = [name for name in shop.server.files if name.startswith("content/")]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sample_app import VERSIONS, Bundles
-from surroundings import Require
+from surroundings import PYTHON, HoldallCli, Require, environment_for
 from virtual import Kernel, boot, fetch_kernel, make_tools
 
 pytestmark = [pytest.mark.vm, pytest.mark.network, pytest.mark.slow]
@@ -216,6 +216,62 @@ print("RESULT", json.dumps(result), flush=True)
 """
 
 
+IMAGE = r"""
+from holdall.errors import HoldallError
+from holdall.forms import image
+from holdall.forms.port import Place
+from holdall.model.digest import digest_of
+from holdall.system.means import Means
+from holdall.system.mounting import perform
+
+def view(top):
+    # mount a deployment; what hindered it
+    place = Place("/mnt/store", top, json.load(open(f"{top}/form")))
+    try:
+        perform(image.mount(place, Means("/mnt/store")), place.files)
+    except HoldallError as error:
+        return f"{type(error).__name__}: {error}"
+
+def read(path):
+    try:
+        return digest_of(open(path, "rb").read())
+    except OSError as error:
+        return error.errno
+
+options = ("--form", "image", "--allow-kernel-parser", "--trust-key", trust)
+code, _, output = holdall("install", *options, "/image.holdall")
+assert code == 0, output
+(top,) = glob.glob("/mnt/store/deployments/*/*/*/*")
+record = result["record"] = json.load(open(f"{top}/form"))
+result["measured"] = "sha256-4k:" + measured(f"{top}/bundle").hex()
+result["cell"] = image.cells(Means("/mnt/store"))["N7"].holds
+assert view(top) is None
+result["read"] = [read(f"{top}/files/{file.path}") == file.digest for file in listed(top).files]
+block = open(f"{top}/files/large", "rb").read()[40960:45056]
+call("umount", f"{top}/files")
+fast = holdall("verify", "--fast")
+result["fast"] = [fast[0], json.loads(fast[2])[0]["faults"]]
+
+os.rename(f"{top}/bundle", "/mnt/bundle")
+data = open("/mnt/bundle", "rb").read()
+open(f"{top}/bundle", "wb").write(data)  # the same bytes, and no fs-verity
+result["replaced"] = view(top)
+os.rename("/mnt/bundle", f"{top}/bundle")
+
+call("umount", "/mnt")
+result["hits"] = damage(block)
+call("mount", "-t", "ext4", "/dev/data", "/mnt")
+assert view(top) is None
+result["damaged"] = read(f"{top}/files/large")
+file = next(file for file in listed(top).files if file.path.startswith("lib/"))
+result["beside"] = read(f"{top}/files/{file.path}") == file.digest
+call("umount", f"{top}/files")
+spoiled = holdall("verify")
+result["spoiled"] = [spoiled[0], json.loads(spoiled[2])[0]["faults"]]
+print("RESULT", json.dumps(result), flush=True)
+"""
+
+
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory, require: Require) -> Kernel:
     for program in ("qemu-system-x86_64", "busybox", "mke2fs", "zstd"):
@@ -231,6 +287,7 @@ def done_there(
     (folder / "trust").write_text(bundles.fingerprint)
     extra = {bundles.bundle(version).name: bundles.bundle(version) for version in VERSIONS}
     extra |= {name: folder / name for name in ("job.py", "trust")}
+    extra |= {path.name: path for path in folder.glob("*.holdall")}
     tools = make_tools(folder / "tools", folder / "tools.img", extra)
     data = folder / "data.img"
     subprocess.run(
@@ -285,3 +342,26 @@ def test_composefs_reads_what_was_signed_or_nothing(
     assert "meta.erofs was changed; `holdall repair` makes it anew" in found["other image"]
     assert found["image hits"] > 0
     assert found["spoiled image"].startswith("CorruptError: The kernel cannot read ")
+
+
+def test_a_bundle_that_is_kept_is_guarded_whole(
+    tmp_path: Path, bundles: Bundles, kernel: Kernel
+) -> None:
+    holdall = HoldallCli(PYTHON, environment_for(bundles.folder / "home"))
+    options = ("--image", "erofs", "--no-compress")
+    holdall("build", bundles.folder / "1.0", "-o", tmp_path / "image.holdall", *options)
+
+    found = done_there(IMAGE, kernel, tmp_path, bundles, "erofs", "loop")
+
+    assert (found["record"]["verity"], found["record"]["local"]) == (True, False)
+    assert found["measured"] == found["record"]["whole"]
+    assert found["cell"] == "yes"
+    assert len(found["read"]) > 300
+    assert all(found["read"])
+    assert found["fast"] == [0, []]
+    assert found["replaced"].startswith("CorruptError: ")
+    assert found["hits"] > 0
+    assert found["damaged"] == 5  # EIO
+    assert found["beside"]
+    assert found["spoiled"][0] == 4
+    assert ["", "the image bundle was changed"] in found["spoiled"][1]

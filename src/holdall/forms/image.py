@@ -56,8 +56,7 @@ def _keep(work: Work, parcel: Parcel) -> dict[str, Any]:
         imaging.check_listing(parcel.kind, fd, parcel.offset, parcel.size, tree=work.tree)
     finally:
         os.close(fd)
-    if work.means.verity:
-        imaging.protect(path)
+    verity = work.means.verity and imaging.protect(path)
     work.report(work.layup.fresh_size)
     return {
         "kind": parcel.kind,
@@ -65,6 +64,7 @@ def _keep(work: Work, parcel: Parcel) -> dict[str, Any]:
         "size": parcel.size,
         "digest": parcel.digest,
         "whole": found.whole,
+        "verity": verity,
         "local": False,
     }
 

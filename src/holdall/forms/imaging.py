@@ -91,8 +91,7 @@ def make(work: Work, image: str) -> dict[str, Any]:
     remove_tree(scratch)
     os.chmod(image, 0o644)
     found = measure(image)
-    if work.means.verity:
-        protect(image)
+    verity = work.means.verity and protect(image)
     return {
         "kind": kind,
         "compress": work.choice.compress,
@@ -100,6 +99,7 @@ def make(work: Work, image: str) -> dict[str, Any]:
         "size": found.size,
         "digest": found.digest,
         "whole": found.whole,
+        "verity": verity,
         "local": True,
     }
 
@@ -110,11 +110,11 @@ def stand_in(files: str) -> None:
     write_new(f"{files}/{NOT_MOUNTED}", b"")
 
 
-def protect(image: str) -> None:
-    """Turn on fs-verity for a file that is complete."""
+def protect(image: str) -> bool:
+    """Turn on fs-verity for a file that is complete; False where it is not to be had."""
     fd = os.open(image, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        enable_verity(fd)
+        return enable_verity(fd)
     finally:
         os.close(fd)
 
@@ -214,7 +214,7 @@ def mount(file: str, record: Mapping[str, Any], means: Means, *, kernel: bool) -
     """
     kind, offset = str(record["kind"]), int(record["offset"])
     if kernel and not means.lacking(_KERNEL[kind]):
-        _check_measured(file, record)
+        _check_measured(file, record, means)
         return KernelImage(kind, file, offset, int(record["size"]))
     reason = _lacking_in_user_space(kind, means)
     if reason:
@@ -222,15 +222,17 @@ def mount(file: str, record: Mapping[str, Any], means: Means, *, kernel: bool) -
             f"This app lies in an image of kind {kind}, which cannot be read here: {reason}."
             f"{'' if kernel else kernel_hint(kind, means)}"
         )
-    _check_measured(file, record)
+    _check_measured(file, record, means)
     return ServedImage(kind, str(means.program(_SERVERS[kind])), file, offset)
 
 
-def _check_measured(file: str, record: Mapping[str, Any]) -> None:
-    """Hold the kernel's digest of the file against the record's, where it has one."""
+def _check_measured(file: str, record: Mapping[str, Any], means: Means) -> None:
+    """Hold the kernel's digest of the file against the record's, where it has one or should."""
     if not os.path.isfile(file):
         raise NotFoundError(f"{file} is missing; `holdall repair` or install the app again.")
-    if measured(file) not in {record["whole"], None}:
+    held = measured(file)
+    wanting = held is None and record["verity"] and means.verity
+    if wanting or held not in {record["whole"], None}:
         raise CorruptError(f"{file} is not the image that was installed; install the app again.")
 
 
