@@ -111,10 +111,14 @@ def grounds(memory_disk: Path, require: Require) -> Iterator[dict[str, Path]]:
             subprocess.run([require(make[0]), *make[1:], image], check=True)
             point.mkdir()
             subprocess.run(["mount", "-o", f"loop,{option}", image, point], check=True)
-            cleanup.callback(subprocess.run, ["umount", point], check=True)
+            cleanup.callback(unmount, point)
             point.chmod(0o1777)
             made[kind] = point
         yield made
+
+
+def unmount(point: Path) -> None:
+    subprocess.run(["umount", point], check=True)
 
 
 @pytest.fixture
@@ -128,7 +132,7 @@ def ground(case: Case, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     folder = Path(tempfile.mkdtemp(dir=grounds[kind]))
     yield folder
     subprocess.run(["umount", "--lazy", folder / "store/volume"], check=False, capture_output=True)
-    unlock = ["find", folder, "-inum", "256", "-exec", "btrfs", "property", "set", "{}", "ro"]
+    unlock = ["find", str(folder), "-inum", "256", "-exec", "btrfs", "property", "set", "{}", "ro"]
     if kind == "btrfs":
         subprocess.run([*unlock, "false", ";"], check=False, capture_output=True)
     take_away(folder)

@@ -73,7 +73,7 @@ def test_the_kernel_parses_no_image_of_a_publisher(
     parsed = file_systems(calls)
     assert read_by, "the publisher's image was not read in user space"
     assert not (parsed and has_the_publishers(stand, pictured.old))
-    assert stand.listing() == pictured.old.listing()
+    assert stand.listing() == pictured.old.listing
     record_property(EVIDENCE, {"read by": read_by, "parsed by the kernel": sorted(parsed)})
 
 

@@ -54,7 +54,7 @@ def writable(path: Path) -> Iterator[None]:
         if error.errno != errno.EROFS:
             raise
         folder = next(folder for folder in path.parents if folder.stat().st_ino == _SUBVOLUME)
-        setting = ["btrfs", "property", "set", "-f", "-t", "subvol", folder, "ro"]
+        setting = ["btrfs", "property", "set", "-f", "-t", "subvol", str(folder), "ro"]
         subprocess.run([*setting, "false"], check=True)
         yield
         subprocess.run([*setting, "true"], check=True)

@@ -32,7 +32,7 @@ def test_what_runs_survives_updates_and_removals(stand: Stand, specimen: Specime
             stand.do("remove", specimen.app)
             assert stand.json("list") == []
             for app, version in ((first, specimen.old), (second, specimen.new)):
-                assert app("listing") == version.listing()
+                assert app("listing") == version.listing
                 assert app("faults") == {}
             assert first("again") == "same"
             stand.do("gc")
@@ -56,8 +56,8 @@ def test_what_runs_survives_being_converted_and_installed_anew(
         stand.do("convert", specimen.app, "--form", other)
         stand.do("remove", specimen.app)
         stand.install(specimen.old)
-        assert app("listing") == specimen.old.listing()
+        assert app("listing") == specimen.old.listing
         assert app("again") == "same"
         app.end()
-    assert stand.listing() == specimen.old.listing()
+    assert stand.listing() == specimen.old.listing
     stand.do("verify")

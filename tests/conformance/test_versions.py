@@ -39,19 +39,38 @@ LARGE = [case for case in CASES if case.who == "root" or is_full()]
 PAIRS = [(name, case) for name in SETS for case in (CASES if name == "core" else LARGE)]
 
 
+Shop = Callable[[str], Specimen]
+
+
 @pytest.fixture(scope="module")
-def real(request: pytest.FixtureRequest, shelf: Path) -> Iterator[Specimen]:
-    """Two versions of a real package."""
-    folder = shelf / str(request.param)
-    folder.mkdir()
+def shop(shelf: Path) -> Iterator[Shop]:
+    """Real packages by name, in two versions each; one at a time is kept."""
+    have: dict[str, Specimen] = {}
+
+    def ask(name: str) -> Specimen:
+        folder = shelf / name
+        if name not in have:
+            for other in have:
+                shutil.rmtree(shelf / other)
+            have.clear()
+            folder.mkdir()
+            have[name] = made(name, folder)
+        return have[name]
+
+    yield ask
+    for name in have:
+        shutil.rmtree(shelf / name)
+
+
+def made(name: str, folder: Path) -> Specimen:
+    """A package's versions as bundles."""
     holdall = HoldallCli(PYTHON, environment_for(make_home(folder / "home")))
     trust = ("--trust-key", fingerprint(holdall))
-    releases = releases_of(SETS[request.param], kept_packages(folder), folder)
+    releases = releases_of(SETS[name], kept_packages(folder), folder)
     versions = tuple(equip(one.app_id, one.version, one.source) for one in releases)
     for version in versions:
         pack(version, holdall)
-    yield Specimen(versions, trust)
-    shutil.rmtree(folder)
+    return Specimen(versions, trust)
 
 
 def kept_packages(folder: Path) -> Path:
@@ -66,8 +85,8 @@ def blocks(contents: dict[bytes, int]) -> int:
 
 def novelty(old: Version, new: Version) -> int:
     """What the contents take that the old version has not."""
-    had = old.contents()
-    return blocks({digest: size for digest, size in new.contents().items() if digest not in had})
+    had = old.contents
+    return blocks({digest: size for digest, size in new.contents.items() if digest not in had})
 
 
 def used(disk: Path) -> int:
@@ -112,13 +131,15 @@ def forget(stand: Stand) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-@pytest.mark.parametrize(("real", "case"), PAIRS, indirect=["real"], ids=str)
+@pytest.mark.parametrize(("name", "case"), PAIRS, ids=str)
 @pytest.mark.measures("R2", "N2")
 def test_a_second_version_of_a_real_app(
     stand: Stand,
-    real: Specimen,
+    name: str,
+    shop: Shop,
     record_property: Callable[[str, object], None],
 ) -> None:
+    real = shop(name)
     stand = replace(stand, specimen=real)
     disk = stand.store.parent
     stand.install(real.old)
@@ -131,19 +152,19 @@ def test_a_second_version_of_a_real_app(
         grown = used(disk) - before
         forget(stand)
         with stand.guest() as second:
-            assert second("listing") == real.new.listing()
+            assert second("listing") == real.new.listing
             assert first("read") == size
             both = cached(stand, first, second)
             second.end()
         first.end()
     new = novelty(real.old, real.new)
     folders = BLOCK * sum(path.is_dir() for path in real.new.files.rglob("*"))
-    full = blocks(real.new.contents())
+    full = blocks(real.new.contents)
     assert new < 0.95 * full
     own = OWN * full + ASIDE
     shared = (grown <= (new + folders) * SLACK + own, both - alone <= new * SLACK + own)
     record_property(GRADE, {"N2": ("no", "partly", "yes")[sum(shared)]})
     record_property(
         EVIDENCE,
-        {"of": real.app, "whole": full, "new": new, "disk": grown, "cache": both - alone},
+        {"of": name, "whole": full, "new": new, "disk": grown, "cache": both - alone},
     )

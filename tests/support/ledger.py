@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from forms_page import of_this_machine, render, rewritten, written
+
 MEASURES, CASE, GRADE, CLAIMS, EVIDENCE = "measures", "case", "grade", "claims", "evidence"
 GRADES = ("no", "partly", "yes")
 READABLE = "R2"
@@ -51,7 +53,7 @@ class Ledger:
 
     def enter(self, report: pytest.TestReport) -> None:
         """Take what a test that passed has to say."""
-        said = dict(report.user_properties)
+        said: dict[str, Any] = dict(report.user_properties)
         if report.when != "call" or not report.passed:
             return
         if CLAIMS in said:
@@ -113,6 +115,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Have the run's ledger kept in a file, and checked."""
     group = parser.getgroup("conformance")
     group.addoption("--ledger", metavar="FILE", type=Path, help="write what was measured; check it")
+    group.addoption("--forms-page", metavar="PAGE", type=Path, help="check that it is current")
+    group.addoption("--write-forms-page", action="store_true", help="make it current instead")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -125,6 +129,7 @@ def pytest_configure(config: pytest.Config) -> None:
 class _Scribe:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._faults: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._ledger.enter(report)
@@ -133,9 +138,20 @@ class _Scribe:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         path: Path = session.config.getoption("--ledger")
         path.write_text(self._ledger.as_json())
-        if list(self._ledger.faults()):
+        self._faults = list(self._ledger.faults())
+        page: Path | None = session.config.getoption("--forms-page")
+        if page is not None and not self._faults and session.exitstatus == pytest.ExitCode.OK:
+            self._keep(page, write=session.config.getoption("--write-forms-page"))
+        if self._faults:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+    def _keep(self, page: Path, *, write: bool) -> None:
+        text, part = page.read_text(), render(self._ledger.claims, self._ledger.of)
+        if write:
+            page.write_text(rewritten(text, part))
+        elif of_this_machine(written(text)) and written(text) != part:
+            self._faults.append(f"{page} is not current; --write-forms-page makes it so")
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        for fault in self._ledger.faults():
+        for fault in self._faults:
             terminalreporter.write_line(f"NOT AS CLAIMED: {fault}", red=True, bold=True)

@@ -8,6 +8,7 @@ import hashlib
 import random
 import stat
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from surroundings import HoldallCli
@@ -133,7 +134,7 @@ for word in sys.stdin:
 '''
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Version:
     """One version of an app: its files as they were before they were packed, and bundles of it."""
 
@@ -147,6 +148,7 @@ class Version:
         """The ordinary full bundle."""
         return self.bundles["full"]
 
+    @cached_property
     def listing(self) -> dict[str, str]:
         """What the probe must find, from the source."""
         found = {}
@@ -154,6 +156,7 @@ class Version:
             found[str(path.relative_to(self.files))] = _described(path)
         return found
 
+    @cached_property
     def contents(self) -> dict[bytes, int]:
         """The size of every different content by its digest."""
         found = {}

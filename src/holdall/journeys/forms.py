@@ -11,6 +11,7 @@ from holdall.forms.port import REQUIREMENTS, Cell
 from holdall.forms.table import DEFAULT, FORMS, form_named
 from holdall.journeys.host import Host
 from holdall.store import settings
+from holdall.store import settings
 from holdall.system.means import Means
 
 READABLE = "R2"
@@ -64,6 +65,11 @@ def _column(name: str, means: Means) -> Column:
         form = form_named(name)
         summary = form.TRAITS.summary
         cells = form.cells(means)
+        if cells[READABLE].holds == "no":
+            unused = Cell("no", f"{name} cannot be used here")
+            return Column(
+                name, summary, {**dict.fromkeys(REQUIREMENTS, unused), READABLE: cells[READABLE]}
+            )
         return Column(name, summary, {key: cells[key] for key in REQUIREMENTS})
     except UsageError:
         raise
