@@ -11,7 +11,6 @@ from holdall.forms.port import REQUIREMENTS, Cell
 from holdall.forms.table import DEFAULT, FORMS, form_named
 from holdall.journeys.host import Host
 from holdall.store import settings
-from holdall.store import settings
 from holdall.system.means import Means
 
 READABLE = "R2"
