@@ -147,7 +147,7 @@ def _cells_in_a_file(means: Means) -> dict[str, Cell]:
     return {
         "R2": Cell("no", f"the store is not on btrfs, and {lacking}") if lacking else usable,
         "N4": Cell("no", "only root mounts a btrfs that lies in a file"),
-        "N5": Cell("yes", "root starts btrfs, mount and losetup; no program is setuid"),
+        "N5": Cell("yes", "root gains nothing by setuid: btrfs, mount and losetup are run as root"),
         "N6": Cell("yes", "the kernel parses only what it wrote itself"),
     }
 
