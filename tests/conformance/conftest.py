@@ -30,8 +30,17 @@ from surroundings import (
     not_here,
 )
 
+HERE = Path(__file__).parent
 APP = "org.example.Specimen"
 _CLONE_NEWNS = 0x00020000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """None of this is a unit test, wherever it is collected from."""
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker(pytest.mark.integration)
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from ledger import EVIDENCE, GRADE
 from specimen import NOISE, Specimen
-from stand import Stand
+from stand import CASES, Stand
 
 pytestmark = pytest.mark.usefixtures("sandbox")
 
@@ -87,3 +87,29 @@ def test_a_flipped_byte_is_found(
 
     record_property(GRADE, {"N7": "yes" if "when read" in found else "partly"})
     record_property(EVIDENCE, {"found": found, "in": str(path.relative_to(stand.store).name)})
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.form == "btrfs"], ids=str)
+@pytest.mark.measures("N7")
+def test_btrfs_does_not_hand_out_what_the_disk_has_spoiled(
+    stand: Stand,
+    specimen: Specimen,
+    memory_disk: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    stand.install(specimen.old)
+    os.sync()
+    noise = (specimen.old.files / NOISE).read_bytes()
+    disks = (stand.store / "volume.btrfs", memory_disk / "btrfs.img")
+    disk = next(path for path in disks if path.exists())
+    with disk.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+        at = data.find(noise[200_000:200_064])
+    flip(disk, at)
+    with (stand.deployments()[0] / "files" / NOISE).open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    with stand.guest() as app:
+        assert app("faults") == {NOISE: os.strerror(errno.EIO)}
+    assert NOISE in stand.do("verify", expect=CORRUPT).stdout
+    # what its owner writes has a right sum: that is what the other test finds
+    record_property(GRADE, {"N7": "partly"})
+    record_property(EVIDENCE, {"found": ["when read, if the disk did it"]})
