@@ -52,7 +52,9 @@ def chosen(kind: str, means: Means) -> str:
     if kind:
         images.check_kind(kind)
     reasons = {}
-    for candidate in (kind,) if kind else images.KINDS:
+    # what can be read in user space, too, everybody can read
+    best = sorted(images.KINDS, key=lambda one: bool(_lacking_in_user_space(one, means)))
+    for candidate in (kind,) if kind else best:
         reason = lacking(candidate, means, kernel=True) or means.lacking(_MAKERS[candidate])
         if not reason:
             return candidate
