@@ -100,7 +100,7 @@ def sweep(store: str) -> int:
         return 0
     volume.ready()
     wanted = set(_linked(store))
-    for name in each_child(volume.point):
+    for name in each_child(volume.point, lambda _name: True):
         if name not in wanted:
             remove_tree(f"{volume.point}/{name}")
     _prune_hops(store)

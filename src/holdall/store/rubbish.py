@@ -87,7 +87,8 @@ def clear_strays(layout: Layout) -> None:
     for folder in (layout.active, layout.deployments, f"{layout.root}/run"):
         _clear(folder, depth=3)
     _clear(f"{layout.root}/state", depth=4)
-    _clear(layout.journal, depth=0)
+    for folder in (layout.journal, layout.root):
+        _clear(folder, depth=0)
 
 
 def _clear(folder: str, *, depth: int) -> None:

@@ -188,7 +188,9 @@ class Means:
             os.close(fd)
             yield path
         finally:
-            os.unlink(path)
+            # a writer clears up what others seem to have left
+            with suppress(FileNotFoundError):
+                os.unlink(path)
 
 
 def package_of(program: str) -> str:
