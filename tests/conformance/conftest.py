@@ -174,7 +174,8 @@ def pictured(specimen: Specimen) -> Specimen:
     """The same with bundles that bring an image of the publisher's, named by its kind."""
     holdall = HoldallCli(PYTHON, environment_for(specimen.old.files.parents[1] / "home"))
     for version in specimen.versions:
-        pack(version, holdall, "squashfs", "--image", "squashfs")
+        # not as images are made here, so that one can be told from the other
+        pack(version, holdall, "squashfs", "--image", "squashfs", "--no-compress")
     return specimen
 
 

@@ -219,8 +219,9 @@ def pack(version: Version, holdall: HoldallCli, name: str = "full", *options: st
     """Make a bundle beside the source; an increment where the options say against what."""
     source = version.files.parent
     path = source.with_name(f"{source.name}.{name}")
-    what = (version.bundle,) if "--against" in options else (source, "--level", "3")
-    holdall("build", *what, "-o", path, *options, timeout=600)
+    what = version.bundle if "--against" in options else source
+    level = () if {"--against", "--no-compress"} & set(options) else ("--level", "3")
+    holdall("build", what, "-o", path, *level, *options, timeout=600)
     version.bundles[name] = path
     return path
 
