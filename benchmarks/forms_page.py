@@ -30,10 +30,11 @@ medians; in brackets is the median of the ratios to tar's figure of the same rou
   *kernel* and *squashfuse* say who reads an image that the publisher made. The two ways called
   btrfs that need it lie on btrfs, by its own defaults; all else, and tar for all ratios, on ext4.
 - **Times.** *remove* is of both versions: until the command returns, and until the number of free
-  blocks changes no more. btrfs frees what was deleted up to half a minute later by itself; it is
-  told to do so at once, and the time is what that takes. *mount* is a whole command; of btrfs in a
-  file it mounts that file. *Cold* and *warm read* are the first and second reading of every file of
-  the old version, in the order of their paths, by one Python process (`benchmarks/reading.py`).
+  blocks changes no more and no process works on the disk. btrfs frees what was deleted up to half a
+  minute later by itself; it is told to do so at once, and the time is what that takes. *mount* is a
+  whole command; of btrfs in a file it mounts that file. *Cold* and *warm read* are the first and
+  second reading of every file of the old version, in the order of their paths, by one Python
+  process (`benchmarks/reading.py`).
 - **Disk** is what the file system has given out more than for the empty store, by statvfs(2), of
   btrfs by `btrfs filesystem usage` (which counts metadata twice, as it keeps it). *All removed* is
   what is not given back, *then swept* the same after `holdall gc`.
@@ -46,8 +47,8 @@ medians; in brackets is the median of the ratios to tar's figure of the same rou
   each once, by cachestat(2): of all files on the disk and in the mounts, and of loop devices over
   them. That is exact, but blind for the rest.
 - **Memory** is the most that all processes of the command held at any instant, a page that several
-  map counted once; taken in a round that is not timed. The server's is that of squashfuse or
-  erofsfuse after every file of one version was read.
+  map counted once, looked at every 10 ms in a round that is not timed. The server's is that of
+  squashfuse or erofsfuse after every file of one version was read.
 
 MB are millions of bytes."""
 _USER = """\

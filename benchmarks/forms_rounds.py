@@ -146,7 +146,7 @@ class Course:
 
     def _peak(self, job: Job) -> int:
         """The most memory, a page that several map counted once."""
-        footprint = self.laboratory.runner.observe(job, interval=0.002)[1]
+        footprint = self.laboratory.runner.observe(job, interval=0.01)[1]
         return max(footprint.largest, footprint.proportional)
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
@@ -34,14 +35,24 @@ def seconds_until_freed(root: Path) -> float:
     """
     begun = changed = time.perf_counter()
     before = _free(root)
-    while time.perf_counter() - changed < _STILL:
+    while time.perf_counter() - changed < _STILL or is_worked_on(root):
         time.sleep(_INTERVAL)
         cleaned = [_clean(volume) for volume in _btrfs_below(root)]
         if (now := _free(root)) != before or any(cleaned):
             changed, before = time.perf_counter(), now
-        if changed - begun > _PATIENCE:
+        if time.perf_counter() - begun > _PATIENCE:
             raise BenchmarkError(f"what was removed is not all free after {_PATIENCE:.0f} s")
     return changed - begun
+
+
+def is_worked_on(root: Path) -> bool:
+    """Whether a process that was started with a path below the folder still runs."""
+    below = bytes(root) + b"/"
+    for told in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if any(word.startswith(below) for word in told.read_bytes().split(b"\0")):
+                return True
+    return False
 
 
 def _clean(volume: Path) -> bool:

@@ -1,5 +1,6 @@
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from benchmarks.forms_ways import Lodging, lodgings
 from benchmarks.pagecache import PAGE, own_pages
 from benchmarks.reading import Reading, read_all
 from benchmarks.results import Report, save
+from benchmarks.space import is_worked_on
 from benchmarks.subject import Holdall
 from surroundings import Require, run
 
@@ -229,6 +231,14 @@ def test_an_inode_with_two_names_is_asked_once_for_its_pages(tmp_path: Path) -> 
     other.hardlink_to(one)
     (tmp_path / "link").symlink_to("one")
     assert own_pages([one, other, tmp_path / "link", tmp_path]) == 3 * PAGE
+
+
+def test_a_program_that_was_given_a_path_on_the_disk_is_waited_for(tmp_path: Path) -> None:
+    argv = ["sh", "-c", "read line", str(tmp_path / "store")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as process:
+        assert is_worked_on(tmp_path)
+        process.communicate()
+    assert not is_worked_on(tmp_path)
 
 
 def test_every_measure_of_the_tables_has_a_row() -> None:
