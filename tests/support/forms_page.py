@@ -51,7 +51,8 @@ def written(page: str) -> str:
 
 def rewritten(page: str, part: str) -> str:
     """A page with another part."""
-    return page.replace(written(page), part)
+    before, _, rest = page.partition(f"{BEGIN}\n")
+    return f"{before}{BEGIN}\n{part}{END}{rest.partition(END)[2]}"
 
 
 def render(claims: Mapping[str, Any], found: Found) -> str:
