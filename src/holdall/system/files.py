@@ -147,7 +147,12 @@ def _remove_at(parent: int, name: str) -> None:
 
 
 def _remove_folder_at(parent: int, name: str) -> None:
-    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, dir_fd=parent)
+    except FileNotFoundError:
+        # another process, which frees the same, was quicker
+        return
     try:
         if os.fstat(fd).st_ino == _SUBVOLUME and _destroyed(parent, name, fd):
             return
