@@ -7,7 +7,6 @@ PySide6 are taken once for each form as root; with HOLDALL_CONFORMANCE=full by e
 import ctypes
 import errno
 import os
-import pwd
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ pytestmark = [pytest.mark.usefixtures("sandbox"), pytest.mark.network, pytest.ma
 
 CORE = Dataset("core", ("2.18.14", "2.18.15"), "ansible-core")
 SETS = {"core": CORE, "ansible": DATASETS["ansible"], "pyside6": DATASETS["pyside6"]}
+KEPT = Path.home() / ".cache/holdall-bench"  # whose home it is before tests have their own
 BLOCK = 4096
 SLACK = 1.02
 OWN = 0.05  # of a version: what a form may have for itself, such as an image of all names
@@ -54,6 +54,7 @@ def shop(shelf: Path) -> Iterator[Shop]:
             for other in have:
                 shutil.rmtree(shelf / other)
             have.clear()
+            shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             have[name] = made(name, folder)
         return have[name]
@@ -76,8 +77,7 @@ def made(name: str, folder: Path) -> Specimen:
 
 def kept_packages(folder: Path) -> Path:
     """Where packages are looked for, and kept: the benchmarks' place, if it is there already."""
-    kept = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache/holdall-bench"
-    return kept if kept.is_dir() else folder / "packages"
+    return KEPT if KEPT.is_dir() else folder / "packages"
 
 
 def blocks(contents: dict[bytes, int]) -> int:
