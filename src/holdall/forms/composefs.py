@@ -205,7 +205,7 @@ def _protect(flat: Tree, folder: str) -> None:
 
 def _measure(image: str, *, fast: bool) -> str:
     """The digest of the file `image`; with `fast` the kernel's word is taken, where it has one."""
-    fd = os.open(image, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(image, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if fast and (held := measure_verity(fd)) is not None:
             return str(Digest(held))

@@ -169,7 +169,7 @@ class Measure(NamedTuple):
 
 def measure(file: str, offset: int = 0) -> Measure:
     """Hash the image that lies in a file from `offset`, a multiple of a block, to its end."""
-    fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         size = os.fstat(fd).st_size
         before = _leaves(fd, 0, offset)
@@ -240,7 +240,7 @@ def _check_measured(file: str, record: Mapping[str, Any], means: Means) -> None:
 
 def measured(file: str) -> str | None:
     """The digest that fs-verity has for a whole file."""
-    fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         raw = measure_verity(fd)
     finally:
