@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bundles import FILES, make_bundle, trusting_store
+from holdall.errors import CorruptError
 from holdall.forms import pool as form
 from holdall.forms.port import REQUIREMENTS
 from holdall.journeys.build import BuildOptions
@@ -302,3 +303,32 @@ def test_a_name_that_a_sweep_took_comes_back_with_the_next_version(host: Host) -
     path.unlink()
     put(host, ONE, version="2.0", more="1")
     assert path.samefile(folder(host, ONE) / "share/large")
+
+
+@pytest.mark.parametrize("place", ["00", "by-app", "by-app/org.example.One/00"])
+def test_a_link_in_the_place_of_a_folder_of_the_pool_leads_nowhere(
+    host: Host, tmp_path: Path, place: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shelf = elsewhere / "00" if place == "by-app" else elsewhere
+    shelf.mkdir(parents=True)
+    (shelf / ("0" * 64)).write_text("somebody's")
+    link = Path(host.layout.pool) / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(elsewhere)
+
+    with pytest.raises(CorruptError, match="should be a folder of the pool"):
+        pool.sweep(host.layout.root)
+
+    assert (shelf / ("0" * 64)).read_text() == "somebody's"
+
+
+def test_what_is_no_object_stays_on_its_shelf(host: Host) -> None:
+    shelf = Path(host.layout.pool) / "00"
+    shelf.mkdir(parents=True)
+    (shelf / "notes").write_text("somebody's")
+    (shelf / ("f" * 64)).write_text("of another shelf")
+
+    assert pool.sweep(host.layout.root) == 0
+
+    assert {path.name for path in shelf.iterdir()} == {"notes", "f" * 64}

@@ -8,19 +8,22 @@ and what was changed is never given out.
 Sweeping takes no lock. All it takes away is names here, and deployments have names of their own: a
 sweep between another process's look at an object and its link costs a shared inode at most, never a
 file. So whoever wants an object links it first and looks at it then.
+
+Folders of a pool are opened without following a link, and only names that an object may have are
+ever taken away: what somebody put in their place is refused.
 """
 
 import errno
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import NamedTuple
 
+from holdall.errors import CorruptError
 from holdall.model.digest import Hasher
 from holdall.model.tree import File
 from holdall.system import crew
-from holdall.system.files import each_child
 from holdall.system.kernel import sync_filesystem
 
 PROGRAM = ".x"
@@ -30,6 +33,7 @@ _OBJECTS_A_TASK = 512
 _REGULAR = 0o100000
 _NONE = {errno.ENOENT, errno.ENOTDIR, errno.EXDEV, errno.EPERM, errno.EMLINK}
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -41,6 +45,13 @@ class Pool(NamedTuple):
     def path(self, digest: bytes, *, executable: bool) -> str:
         """Where the object of a content is, or would be."""
         return f"{self.folder}/{_name(digest, executable)}"
+
+    def _drop(self, file: File) -> None:
+        """Take the object of a content away."""
+        shelf, _, name = _name(file.digest, file.executable).partition("/")
+        with _opened(f"{self.folder}/{shelf}") as held:
+            if held is not None:
+                _unlink(name, held)
 
     def give(self, file: File, root: int, whole: bytes | memoryview | None = None) -> bool:
         """Give `file` its path below the folder `root`, as a link of the object with its content.
@@ -57,12 +68,12 @@ class Pool(NamedTuple):
                 raise
             if error.errno == errno.EMLINK:
                 # as many names as an inode may have: the next one of this content takes its place
-                _unlink(held)
+                self._drop(file)
             return False
         if _is_sound(file, root, whole):
             return True
         os.unlink(file.path, dir_fd=root)
-        _unlink(held)
+        self._drop(file)
         return False
 
     def enter(self, files: Iterable[File], folder: str) -> None:
@@ -75,6 +86,8 @@ class Pool(NamedTuple):
         missing = [(name, wanted[name]) for name in self._missing(wanted)]
         if not missing:
             return
+        with _opened(os.path.dirname(self.folder)), _opened(self.folder):
+            pass  # neither may be a link
         top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             _in_shares(missing, partial(_mark, top))
@@ -93,16 +106,23 @@ class Pool(NamedTuple):
         return [
             f"{shelf}/{name}"
             for shelf, wanted in shelves.items()
-            for name in wanted.difference(each_child(f"{self.folder}/{shelf}"))
+            for name in wanted.difference(_names(f"{self.folder}/{shelf}"))
         ]
 
     def _link(self, top: int, objects: Sequence[tuple[str, str]]) -> None:
+        shelves: dict[str, list[tuple[str, str]]] = {}
         for name, path in objects:
-            place = f"{self.folder}/{name}"
-            if not _enter(path, place, top):
+            shelf, _, rest = name.partition("/")
+            shelves.setdefault(shelf, []).append((rest, path))
+        for shelf, named in shelves.items():
+            while not self._fill(shelf, named, top):
                 # a sweep took the folder away, which was still empty
-                _make(os.path.dirname(place))
-                _enter(path, place, top)
+                _make(f"{self.folder}/{shelf}")
+
+    def _fill(self, shelf: str, named: Sequence[tuple[str, str]], top: int) -> bool:
+        """Put objects on a shelf; False where that is gone."""
+        with _opened(f"{self.folder}/{shelf}") as held:
+            return held is not None and all(_enter(path, name, top, held) for name, path in named)
 
 
 class Stats(NamedTuple):
@@ -130,17 +150,17 @@ def sweep(store: str) -> int:
     """
     freed = 0
     pools = _pools(store)
-    named: dict[int, list[str]] = {}
+    named: dict[int, list[tuple[str, str]]] = {}
     for folder in pools:
-        for path, status in _objects(folder):
+        for held, shelf, name, status in _objects(folder):
             if status.st_nlink == 1:
-                freed += _unlink(path) * status.st_blocks * 512
+                freed += _unlink(name, held) * status.st_blocks * 512
             elif len(pools) > 1:
                 names = named.setdefault(status.st_ino, [])
-                names.append(path)
+                names.append((shelf, name))
                 if len(names) == status.st_nlink:
                     # the scope was another one before, and only pools have it any more
-                    gone = sum(map(_unlink, names))
+                    gone = sum(_take_away(*one) for one in names)
                     freed += (gone == len(names)) * status.st_blocks * 512
     _clear(store)
     return freed
@@ -150,7 +170,7 @@ def stats(store: str) -> Stats:
     """What the pools have, counted."""
     inodes: dict[int, list[int]] = {}
     for folder in _pools(store):
-        for _, status in _objects(folder):
+        for *_, status in _objects(folder):
             entry = inodes.setdefault(status.st_ino, [status.st_blocks * 512, status.st_nlink])
             entry[1] -= 1
     return Stats(
@@ -169,16 +189,13 @@ def drop_damaged(store: str, digests: Collection[bytes]) -> None:
     for folder in _pools(store):
         for digest in digests:
             for executable in (False, True):
-                name = _name(digest, executable)
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    shelf = os.open(f"{folder}/{name[:2]}", os.O_RDONLY | os.O_DIRECTORY)
-                    try:
-                        status = os.stat(name[3:], dir_fd=shelf, follow_symlinks=False)
-                        file = File(name[3:], digest, status.st_size, executable)
-                        if not _is_sound(file, shelf, None):
-                            _unlink(f"{folder}/{name}")
-                    finally:
-                        os.close(shelf)
+                shelf, _, name = _name(digest, executable).partition("/")
+                with _opened(f"{folder}/{shelf}") as held, suppress(FileNotFoundError):
+                    if held is not None:
+                        status = os.stat(name, dir_fd=held, follow_symlinks=False)
+                        file = File(name, digest, status.st_size, executable)
+                        if not _is_sound(file, held, None):
+                            _unlink(name, held)
 
 
 def _name(digest: bytes, executable: bool) -> str:  # noqa: FBT001 - half of an object's key
@@ -226,10 +243,10 @@ def _mark(top: int, objects: Sequence[tuple[str, str]]) -> None:
         os.utime(path, ns=(0, 0), dir_fd=top, follow_symlinks=False)
 
 
-def _enter(path: str, place: str, top: int) -> bool:
+def _enter(path: str, name: str, top: int, shelf: int) -> bool:
     """Give an object its name; False where its folder is gone."""
     try:
-        os.link(path, place, src_dir_fd=top, follow_symlinks=False)
+        os.link(path, name, src_dir_fd=top, dst_dir_fd=shelf, follow_symlinks=False)
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -265,28 +282,64 @@ def _make(folder: str) -> None:
             os.mkdir(folder, 0o700)
 
 
+@contextmanager
+def _opened(folder: str) -> Iterator[int | None]:
+    """A folder of a pool, None where there is none; raises CorruptError for what is no folder."""
+    try:
+        fd = os.open(folder, _FOLDER)
+    except FileNotFoundError:
+        yield None
+        return
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
+            raise
+        raise CorruptError(
+            f"{folder} should be a folder of the pool; move what is there away."
+        ) from error
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def _pools(store: str) -> list[str]:
     """The folders of all pools that there are."""
     top = f"{store}/pool"
-    if not os.path.isdir(top):
-        return []
-    return [top, *(f"{top}/{_BY_APP}/{name}" for name in each_child(f"{top}/{_BY_APP}"))]
+    with _opened(top) as held:
+        if held is None:
+            return []
+    return [top, *(f"{top}/{_BY_APP}/{name}" for name in _names(f"{top}/{_BY_APP}"))]
 
 
-def _objects(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    """The objects of a pool with what the system says of them."""
-    for shelf in each_child(folder, _is_shelf):
-        for name in each_child(f"{folder}/{shelf}"):
-            path = f"{folder}/{shelf}/{name}"
-            with suppress(FileNotFoundError):
-                yield path, os.lstat(path)
+def _names(folder: str) -> list[str]:
+    """The sorted names in a folder of a pool; none where there is none."""
+    with _opened(folder) as held:
+        return sorted(os.listdir(held)) if held is not None else []
+
+
+def _objects(folder: str) -> Iterator[tuple[int, str, str, os.stat_result]]:
+    """The objects of a pool: an open folder, its path, a name in it, what the system says of it."""
+    for number in filter(_is_shelf, _names(folder)):
+        shelf = f"{folder}/{number}"
+        with _opened(shelf) as held:
+            for name in sorted(os.listdir(held)) if held is not None else ():
+                if held is not None and _is_object(name, number):
+                    with suppress(FileNotFoundError):
+                        status = os.stat(name, dir_fd=held, follow_symlinks=False)
+                        yield held, shelf, name, status
+
+
+def _take_away(shelf: str, name: str) -> bool:
+    """Remove an object by the path of its folder; False when it was gone."""
+    with _opened(shelf) as held:
+        return held is not None and _unlink(name, held)
 
 
 def _clear(store: str) -> None:
     """Remove folders that are empty."""
     top = f"{store}/pool"
     for folder in reversed(_pools(store)):
-        for shelf in each_child(folder, _is_shelf):
+        for shelf in filter(_is_shelf, _names(folder)):
             with suppress(OSError):
                 os.rmdir(f"{folder}/{shelf}")
         with suppress(OSError):
@@ -300,10 +353,16 @@ def _is_shelf(name: str) -> bool:
     return len(name) == 2 and _HEX.issuperset(name)
 
 
-def _unlink(path: str) -> bool:
-    """Take a name away; False when it was gone."""
+def _is_object(name: str, shelf: str) -> bool:
+    """Whether an object of a shelf may have this name."""
+    digits = name.removesuffix(PROGRAM)
+    return len(digits) == 64 and _HEX.issuperset(digits) and digits.startswith(shelf)
+
+
+def _unlink(name: str, folder: int) -> bool:
+    """Take a name in an open folder away; False when it was gone."""
     try:
-        os.unlink(path)
+        os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
         return False
     return True
