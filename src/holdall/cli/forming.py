@@ -13,14 +13,15 @@ from holdall.model.ref import RefPattern
 
 def form_arguments(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
     """Options that `wanted_form` reads."""
+    otherwise = "" if required else "; else as it does already, or as the settings say"
     parser.add_argument(
         "--form",
         metavar="FORM",
         choices=tuple(FORMS),
         default="",
         required=required,
-        help=f"how it lies on disk: {', '.join(FORMS)}; else as it does already, or as the "
-        "settings say (`holdall forms` tells what each gives here)",
+        help=f"how it lies on disk: {', '.join(FORMS)}{otherwise} (`holdall forms` tells what each "
+        "gives here)",
     )
     parser.add_argument(
         "--image",
@@ -32,9 +33,9 @@ def form_arguments(parser: argparse.ArgumentParser, *, required: bool = False) -
     )
     parser.add_argument(
         "--allow-kernel-parser",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
         help="of the form image: let the kernel mount the publisher's image (as root), which it "
-        "then parses without having checked it",
+        "then parses without having checked it; updates of the app keep to what was said",
     )
 
 
@@ -44,7 +45,7 @@ def wanted_form(arguments: argparse.Namespace) -> Wanted:
         arguments.form,
         arguments.image,
         False if arguments.no_compress else None,
-        True if arguments.allow_kernel_parser else None,
+        arguments.allow_kernel_parser,
     )
 
 
@@ -64,11 +65,14 @@ def _convert(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     )
     verb = "Would convert" if arguments.dry_run else "Converted"
     lines = [
-        f"{verb} {item.ref} {item.version} from {item.before} to {item.after}"
+        f"{item.ref} {item.version} lies as {item.after} already."
+        if item.already
+        else f"{verb} {item.ref} {item.version} from {item.before} to {item.after}"
         f" ({size_of(item.size)})."
         for item in results
     ]
-    out.result([item._asdict() for item in results], lines)
+    value = [{**item._asdict(), "dry_run": arguments.dry_run} for item in results]
+    out.result(value, lines)
     return 0
 
 

@@ -20,10 +20,12 @@ def _list(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         return list_updates(arguments.kind, host, out)
     rows = [item._asdict() for item in listing.listing(host) if arguments.kind in {None, item.kind}]
     shown = [{**row, "size": size_of(row["size"])} for row in rows]
+    forms = {"form": "FORM"} if any(row["form"] != "tree" for row in rows) else {}
     columns = {
         "ref": "REF",
         "version": "VERSION",
         "kind": "KIND",
+        **forms,
         "versions": "VERSIONS",
         "size": "SIZE",
         "summary": "SUMMARY",

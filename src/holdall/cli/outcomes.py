@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from holdall.cli.output import size_of
+from holdall.forms.table import DEFAULT
 from holdall.journeys.planning import InstallPlan, Outcome, Quote
 
 
@@ -45,9 +46,12 @@ def _of_plan(plan: InstallPlan, *, dry_run: bool) -> Iterator[str]:
     if plan.already and plan.before not in {None, plan.version}:
         verb = "Would go" if dry_run else "Went"
         yield f"{verb} from {plan.before} to {name}, which was installed already."
-        return
-    if plan.already:
+    if plan.converted:
+        verb = "Would convert" if dry_run else "Converted"
+        yield f"{verb} {name} from {plan.converted} to {plan.form}."
+    elif plan.already and plan.before in {None, plan.version}:
         yield f"{name} is installed already{'' if dry_run else ' and active'}."
+    if plan.already:
         return
     done = "Would install" if dry_run else "Installed"
     if plan.before is not None:
@@ -60,7 +64,9 @@ def _of_plan(plan: InstallPlan, *, dry_run: bool) -> Iterator[str]:
     read = f" (out of {size_of(plan.read)})" if plan.steps or dry_run else ""
     fetched = f", {size_of(plan.downloaded)} downloaded" if plan.downloaded else ""
     fetched += f" from {plan.remote}" if plan.downloaded and plan.remote else ""
-    yield f"{done} {name}: {plan.files} files, {size_of(plan.produced)} new{read}{shared}{fetched}."
+    form = "" if plan.form == DEFAULT else f" as {plan.form}"
+    new = f"{plan.files} files, {size_of(plan.produced)} new"
+    yield f"{done} {name}{form}: {new}{read}{shared}{fetched}."
     for step in plan.steps:
         yield (
             f"  {step.before} to {step.version}: {size_of(step.produced)} out of "

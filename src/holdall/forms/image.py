@@ -22,6 +22,7 @@ TRAITS = Traits(
     "image",
     "the bundle's own file with the publisher's image, read in user space",
     folder=False,
+    images=True,
     parcel=True,
 )
 _BUNDLE, _IMAGE = "bundle", "image"

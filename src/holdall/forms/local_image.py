@@ -15,6 +15,7 @@ TRAITS = Traits(
     "local-image",
     "a file system image made here from the verified files",
     folder=False,
+    images=True,
 )
 _IMAGE = "image"
 

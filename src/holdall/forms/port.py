@@ -26,16 +26,19 @@ class Traits(NamedTuple):
 
     `folder`: its files lie in a plain folder, which any program may read at any time. `links`: they
     are files of their own on the store's file system, so another deployment may have their inodes.
-    `parcel`: it keeps the bundle's file with the publisher's image. `seed`: where other deployments
-    may have its inodes from elsewhere than its files, those of a place with this tree.
+    `images`: it keeps an image. `parcel`: it keeps the bundle's file with the publisher's. `seed`:
+    where other deployments may have its inodes from elsewhere than its files, those of a place with
+    this tree.
     """
 
     name: str
     summary: str
     folder: bool
     links: bool = False
+    images: bool = False
     parcel: bool = False
     seed: "Callable[[Place, Tree], Seed] | None" = None
+    vacate: Callable[[str], None] | None = None
 
     @property
     def shares(self) -> bool:

@@ -13,11 +13,13 @@ from holdall.journeys.forming import (
     decide,
     folder_of,
     form_of,
+    is_as_decided,
     keep_record,
 )
 from holdall.journeys.host import Host, Report, silent
 from holdall.journeys.installed import release_of
 from holdall.journeys.launching import launch_files_of
+from holdall.journeys.leaving import free_behind
 from holdall.journeys.recovery import carry_out, change, recover
 from holdall.journeys.seeds import seed_of
 from holdall.journeys.supply import Contents, Meter
@@ -27,14 +29,15 @@ from holdall.model.ref import RefPattern
 from holdall.store import notices
 from holdall.store.catalog import Deployment, Writer, writing
 from holdall.store.contents import ContentSource
-from holdall.store.rubbish import sweep_to_the_end, waiting
 from holdall.system.files import plain_errors, remove_tree, sync, write_new
 from holdall.system.means import Means
-from holdall.system.process import leave_behind
 
 
 class Converted(NamedTuple):
-    """A version before and after; `size` is what was read of it, in bytes."""
+    """A version before and after; `size` of its files, in bytes.
+
+    With `already` it was in the form as wanted, and nothing is done.
+    """
 
     ref: str
     version: str
@@ -42,6 +45,7 @@ class Converted(NamedTuple):
     before: str
     after: str
     size: int
+    already: bool
 
 
 def convert(
@@ -72,10 +76,11 @@ def convert(
         done = []
         for item in _chosen(host, pattern, version, every=every):
             decision = decide(host, item.ref, wanted)
-            done.append(_told(item, decision))
-            bring_to(host, writer, item, decision, report)
-    if waiting(host.layout):
-        leave_behind(lambda: sweep_to_the_end(host.layout))
+            told = _told(item, decision)
+            done.append(told)
+            if not told.already:
+                bring_to(host, writer, item, decision, report)
+    free_behind(host)
     return done
 
 
@@ -92,7 +97,8 @@ def _told(item: Deployment, decision: Decision) -> Converted:
     release = release_of(item)
     size = release.size if release else 0
     after = decision.form.TRAITS.name
-    return Converted(str(item.ref), item.version, item.digest, item.form, after, size)
+    already = is_as_decided(item, decision)
+    return Converted(str(item.ref), item.version, item.digest, item.form, after, size, already)
 
 
 def bring_to(
@@ -131,7 +137,13 @@ def bring_to(
             raise
     writer.replace(staged, item)
     active = host.catalog.active(item.ref)
-    note = change("convert", active=active.digest if active else None, version=version, show=False)
+    note = change(
+        f"convert to {decision.form.TRAITS.name}",
+        active=active.digest if active else None,
+        version=version,
+        show=False,
+        release=item.digest,
+    )
     writer.note(item.ref, note)
     carry_out(host, writer, item.ref, note, report)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
-from holdall.errors import UnsupportedError
+from holdall.errors import UnsupportedError, UsageError
 from holdall.forms.port import Base, Choice, Form, Place
 from holdall.forms.table import DEFAULT, form_named
 from holdall.forms.viewing import Views
@@ -47,7 +47,7 @@ class Decision(NamedTuple):
 def decide(host: Host, ref: Ref, wanted: Wanted = ANY_FORM) -> Decision:
     """The form for `ref`: the wanted one, else that of its active version, else the settings'.
 
-    Raises UsageError for a form there is not.
+    Raises UsageError for a form there is not, and for what was said that it does not take.
     """
     known = settings.read(host.layout)
     active = host.catalog.active(ref)
@@ -61,7 +61,22 @@ def decide(host: Host, ref: Ref, wanted: Wanted = ANY_FORM) -> Decision:
         for name, value in wanted._asdict().items()
         if name in Choice._fields and value is not None
     }
-    return Decision(form_named(name), choice._replace(**said))
+    form = form_named(name)
+    if said and not form.TRAITS.images:
+        raise UsageError(
+            f"{ref.id} gets the form {name}, which keeps no image; options for images go with "
+            "--form image or local-image."
+        )
+    return Decision(form, choice._replace(**said))
+
+
+def is_as_decided(deployment: Deployment, decision: Decision) -> bool:
+    """Whether a deployment lies in a form just as it was decided."""
+    record, choice = deployment.record, decision.choice
+    chosen = {"kind": choice.image, **choice._asdict()}
+    return record["form"] == decision.form.TRAITS.name and all(
+        chosen[name] in {"", value} for name, value in record.items() if name in chosen
+    )
 
 
 def as_it_is(deployment: Deployment) -> Decision:

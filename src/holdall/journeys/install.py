@@ -19,7 +19,7 @@ from holdall.journeys.forming import (
     Wanted,
     base_of,
     decide,
-    form_of,
+    is_as_decided,
     keep_record,
     reading,
 )
@@ -69,7 +69,8 @@ def install(
         if dry_run:
             shipment.admit(host, choice, report)
             decision = decide(host, shipment.ref, wanted)
-            return planned(host, shipment, decision, report, only_update=only_update).plan
+            plan = planned(host, shipment, decision, report, only_update=only_update).plan
+            return _with_form(host, plan, decision, wanted)
         with (
             plain_errors(f"{' and '.join(paths)} cannot be installed"),
             writing(host.layout, wait=host.wait) as writer,
@@ -123,25 +124,30 @@ def deploy(
         plan = _put_by_any_way(shipment, host, writer, delivery, note=note, report=report)
         accepted.keep(host.layout)
     _make_active(host, writer, plan, note, report)
-    if plan.already and wish.wanted.form:
-        plan = _in_form(host, writer, plan, decision, report)
+    plan = _with_form(host, plan, decision, wish.wanted)
+    _bring_to_form(host, writer, plan, decision, report)
     keep(host.layout)
     _warn_of_runtime(host, release, report)
     return plan
 
 
-def _in_form(
-    host: Host, writer: Writer, plan: InstallPlan, decision: Decision, report: Report
-) -> InstallPlan:
-    """Bring a version that was installed already to the form that was asked for."""
+def _with_form(host: Host, plan: InstallPlan, decision: Decision, wanted: Wanted) -> InstallPlan:
+    """The plan for a version that is installed already, with the form it is to be brought to."""
     path = host.layout.deployment(plan.ref, plan.digest)
     deployment = Deployment(plan.ref, plan.digest, path)
-    name = decision.form.TRAITS.name
-    if form_of(deployment).TRAITS.name != name:
+    if not plan.already or not wanted.form or is_as_decided(deployment, decision):
+        return plan
+    return plan._replace(form=decision.form.TRAITS.name, converted=deployment.form)
+
+
+def _bring_to_form(
+    host: Host, writer: Writer, plan: InstallPlan, decision: Decision, report: Report
+) -> None:
+    if plan.converted:
         from holdall.journeys.convert import bring_to
 
-        bring_to(host, writer, deployment, decision, report)
-    return plan._replace(form=name)
+        path = host.layout.deployment(plan.ref, plan.digest)
+        bring_to(host, writer, Deployment(plan.ref, plan.digest, path), decision, report)
 
 
 def reactivate(
@@ -173,6 +179,9 @@ def reactivate(
     accepted.keep(host.layout)
     writer.note(plan.ref, note)
     _make_active(host, writer, plan, note, report)
+    decision = decide(host, release.ref, wish.wanted)
+    plan = _with_form(host, plan, decision, wish.wanted)
+    _bring_to_form(host, writer, plan, decision, report)
     return plan
 
 

@@ -38,7 +38,7 @@ class InstallPlan(NamedTuple):
     `bundle` is the size of the bundle, or of all increments on the way, which are the `steps`;
     `read` is what is needed of frames and units, `produced` what is made of those, `linked` what is
     shared with older versions. Of what comes from a `remote`, `download` is what has to be fetched,
-    and `downloaded` what was.
+    and `downloaded` what was. Where it was installed in another form, that is `converted`.
     """
 
     ref: Ref
@@ -57,6 +57,7 @@ class InstallPlan(NamedTuple):
     download: int = 0
     downloaded: int = 0
     form: str = ""
+    converted: str = ""
 
 
 class Quote(NamedTuple):

@@ -29,15 +29,22 @@ def change(
     version: str = "",
     show: bool = True,
     origin: str = "",
+    release: str = "",
 ) -> dict[str, Any]:
     """A note of what shall be.
 
     `active` (a release digest, or None) is then the active deployment, and `discard` are gone.
 
     `show` is False where the active deployment stays, so that nothing on the host can change.
-    `origin` is the remote it comes from, "" where that is as before.
+    `origin` is the remote it comes from, "" where that is as before. What is told in the history is
+    of `release`, "" for the active one.
     """
-    event = {"action": action, "release": active, "version": version, "id": os.urandom(8).hex()}
+    event = {
+        "action": action,
+        "release": release or active,
+        "version": version,
+        "id": os.urandom(8).hex(),
+    }
     return {
         "active": active,
         "discard": list(discard),
