@@ -42,6 +42,7 @@ TRAITS = Traits(
     "composefs",
     "a metadata image over contents shared by all versions and apps, joined by the kernel",
     folder=False,
+    privileged=True,
     seed=_objects,
 )
 

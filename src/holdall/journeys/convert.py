@@ -15,6 +15,7 @@ from holdall.journeys.forming import (
     form_of,
     is_as_decided,
     keep_record,
+    warnings,
 )
 from holdall.journeys.host import Host, Report, silent
 from holdall.journeys.installed import release_of
@@ -181,7 +182,9 @@ def _stage(
         base=base,
         metadata_image=release.metadata_image,
     )
-    keep_record(decision, staged, decision.form.lay_down(work))
+    place = keep_record(decision, staged, decision.form.lay_down(work))
+    for text in warnings(host, item.ref, decision, place.record):
+        contents.meter.warn(text)
     write_new(f"{staged}/lease", b"")
     notices.prepare(staged)
     sync(staged)

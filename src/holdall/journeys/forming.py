@@ -5,7 +5,7 @@ Nobody here asks for a form's name, only its traits.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +18,7 @@ from holdall.journeys.installed import known_tree
 from holdall.model.ref import Ref
 from holdall.store import settings
 from holdall.store.catalog import RECORD, Deployment
+from holdall.store.layout import SYSTEM
 from holdall.system.files import write_new
 from holdall.system.means import Means
 
@@ -148,6 +149,15 @@ def plain_folder(host: Host, deployment: Deployment) -> str:
 def means_of(host: Host) -> Means:
     """What this machine has for a store."""
     return Means(host.layout.root)
+
+
+def warnings(host: Host, ref: Ref, decision: Decision, record: Mapping[str, Any]) -> Iterator[str]:
+    """What whoever asked for a form must know of how it was done."""
+    traits, share = decision.form.TRAITS, decision.choice.share
+    if record.get("share", share) != share:
+        yield f"This file system has no reflinks; files of {ref.id} are hard links."
+    if traits.privileged and host.layout.root == SYSTEM:
+        yield f"As {traits.name} only root can run {ref.id}; other users of this store cannot."
 
 
 def keep_record(decision: Decision, staged: str, record: dict[str, Any]) -> Place:

@@ -22,6 +22,7 @@ from holdall.journeys.forming import (
     is_as_decided,
     keep_record,
     reading,
+    warnings,
 )
 from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.installed import installed_tree
@@ -306,10 +307,8 @@ def _lay_down(host: Host, delivery: Direct | Made, contents: Contents, staged: s
         parcel=contents.parcel,
     )
     place = keep_record(decision, staged, decision.form.lay_down(work))
-    if place.record.get("share", decision.choice.share) != decision.choice.share:
-        contents.meter.warn(
-            f"This file system has no reflinks; files of {release.ref.id} are hard links."
-        )
+    for text in warnings(host, release.ref, decision, place.record):
+        contents.meter.warn(text)
     return place
 
 
