@@ -28,7 +28,7 @@ class Traits(NamedTuple):
     are files of their own on the store's file system, so another deployment may have their inodes.
     `images`: it keeps an image. `parcel`: it keeps the bundle's file with the publisher's. `seed`:
     where other deployments may have its inodes from elsewhere than its files, those of a place with
-    this tree.
+    this tree. `privileged`: only root can have it mounted.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Traits(NamedTuple):
     links: bool = False
     images: bool = False
     parcel: bool = False
+    privileged: bool = False
     seed: "Callable[[Place, Tree], Seed] | None" = None
     vacate: Callable[[str], None] | None = None
 
