@@ -26,10 +26,18 @@ from holdall.system.means import Means
 from holdall.system.mounting import Mount
 from holdall.system.volume import Volume
 
+
+def _vacate(store: str) -> None:
+    """Delete the volume once nothing leads into it."""
+    if os.path.exists(Volume(store).file) and not any(_linked(store)):
+        sweep(store)
+
+
 TRAITS = Traits(
     "btrfs",
     "a subvolume, made from a snapshot of the version before",
     folder=True,
+    vacate=_vacate,
 )
 _ENTRY = 2048  # bytes of metadata for a name with its inode, and what copying on write adds
 _BLOCK = 4096
@@ -108,7 +116,9 @@ def sweep(store: str) -> int:
         return volume.shrink()
     freed = volume.delete()
     if freed:
-        os.unlink(f"{store}/{_HOP}")
+        # a first installation that was killed may not have made it yet
+        with suppress(FileNotFoundError):
+            os.unlink(f"{store}/{_HOP}")
     return freed
 
 

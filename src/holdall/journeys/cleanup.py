@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 from holdall.forms.table import FORMS, form_named
 from holdall.journeys.host import Host, Report, silent
+from holdall.journeys.leaving import free_behind
 from holdall.journeys.recovery import carry_out, change, recover
 from holdall.journeys.switch import version_of
 from holdall.store import partial, reserve
 from holdall.store.catalog import Deployment, writing
-from holdall.store.rubbish import clear_strays, sweep, sweep_to_the_end, waiting
-from holdall.system.process import leave_behind
+from holdall.store.rubbish import clear_strays, sweep, waiting
 
 
 class Cleaned(NamedTuple):
@@ -60,8 +60,7 @@ def collect(
         left = sweep(host.layout, patiently=True)
         unshared = sum(form_named(name).sweep(host.layout.root) for name in FORMS)
         reserve.keep(host.layout)
-    if left:
-        leave_behind(lambda: sweep_to_the_end(host.layout))
+    free_behind(host)
     return Cleaned(removed, left, unfinished, unshared)
 
 

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 from holdall.errors import CorruptError, NotFoundError, UsageError
 from holdall.journeys.host import Host, Report, silent
+from holdall.journeys.leaving import free_behind
 from holdall.journeys.recovery import carry_out, change, recover_all_but_rubbish
 from holdall.model.ref import Ref, RefPattern
 from holdall.store.catalog import Catalog, Deployment, history, writing
-from holdall.store.rubbish import sweep_to_the_end, waiting
-from holdall.system.process import leave_behind
 
 
 class Switch(NamedTuple):
@@ -88,8 +87,7 @@ def remove(
             from holdall.store.partial import discard
 
             discard(host.layout, switch.ref)
-    if waiting(host.layout):
-        leave_behind(lambda: sweep_to_the_end(host.layout))
+    free_behind(host)
     return switch
 
 

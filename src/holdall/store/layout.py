@@ -55,6 +55,11 @@ class Layout(NamedTuple):
         return f"{self.root}/pool"
 
     @property
+    def volume(self) -> str:
+        """The file that is root's btrfs for the form of that name, where the store is on none."""
+        return f"{self.root}/volume.btrfs"
+
+    @property
     def reserve(self) -> str:
         """Space kept aside for removing on a full file system."""
         return f"{self.root}/reserve"

@@ -6,6 +6,7 @@ On the path of ``remove``: imports as little as can be.
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -40,17 +41,19 @@ def sweep(layout: Layout, *, patiently: bool = False) -> int:
     return leased
 
 
-def sweep_to_the_end(layout: Layout) -> None:
+def sweep_to_the_end(layout: Layout, then: Callable[[], None]) -> None:
     """Free everything in the trash, leaving a process behind for each version that still runs.
 
-    For a process nobody waits for. What somebody waits for already is left to them.
+    For a process nobody waits for. What somebody waits for already is left to them. `then` is done
+    after what could be freed at once, and after each version that ended later.
     """
     if sweep(layout):
         for path in waiting(layout):
-            leave_behind(partial(_free_when_ended, layout, path))
+            leave_behind(partial(_free_when_ended, layout, path, then))
+    then()
 
 
-def _free_when_ended(layout: Layout, path: str) -> None:
+def _free_when_ended(layout: Layout, path: str, then: Callable[[], None]) -> None:
     with suppress(FileNotFoundError):
         fd = os.open(f"{path}/lease", os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -58,6 +61,7 @@ def _free_when_ended(layout: Layout, path: str) -> None:
             if try_exclusive(fd):
                 _free(path)
                 _sweep_pool(layout)
+                then()
         finally:
             os.close(fd)
 

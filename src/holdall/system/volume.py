@@ -15,7 +15,8 @@ from holdall.system.locks import take_exclusive
 from holdall.system.process import find_program, run
 
 _OPTIONS = "noatime,nodev,nosuid,nodiscard"
-_LEAST = 256 * 2**20  # the kernel makes none smaller
+_FIRST = 96 * 2**20
+_LEAST = 256 * 2**20  # the kernel resizes none to less
 _SLACK = 64 * 2**20
 _MARGIN = 192 * 2**20
 _STEP = 16 * 2**20
@@ -84,11 +85,11 @@ class Volume(NamedTuple):
         """
         with self._alone():
             if not os.path.exists(self.file):
-                self._create(_rounded(max(_LEAST, need + need // 4 + 2 * _SLACK)))
+                self._create(_rounded(need + need // 4 + _FIRST))
             self._mount()
             usage = self._usage()
             if short := usage.short_of(need):
-                self._grow(_rounded(usage.total + short))
+                self._grow(max(_LEAST, _rounded(usage.total + short)))
 
     def shrink(self) -> int:
         """Give back what nothing uses; returns the bytes that the file became smaller by."""
@@ -174,7 +175,7 @@ class Volume(NamedTuple):
 
     def _catch_up(self) -> None:
         """Use all of the file, which is larger where growing or shrinking was interrupted."""
-        if os.stat(self.file).st_size > self._usage().total:
+        if os.stat(self.file).st_size > max(self._usage().total, _LEAST - 1):
             self._tell_size()
             self._btrfs("filesystem", "resize", "max", self.point)
 
