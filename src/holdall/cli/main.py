@@ -93,6 +93,8 @@ def main(argv: Sequence[str]) -> int:
         return command.run(arguments, _host(arguments), out)
     except HoldallError as error:
         return out.fail(error)
+    except BrokenPipeError:
+        raise  # whoever read along has seen enough
     except OSError as error:
         from holdall.system.files import in_words
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from holdall.errors import CorruptError, UnknownKeyError, UntrustedError
 from holdall.journeys.host import Event, Report
+from holdall.store.catalog import Catalog
 from holdall.store.layout import Layout
 from holdall.store.trust_state import publisher_of, read_floor, read_keyring, write_keyring
 from holdall.trust.envelope import Signed, SignedStatement
@@ -74,7 +75,8 @@ def accept(signed: Signed, layout: Layout, choice: TrustChoice, report: Report) 
     check_lifetime(release, choice.now or datetime.now(UTC))
     if not choice.allow_downgrade:
         floor = read_floor(layout, release.ref)
-        check_order(release, floor.order if floor else None)
+        installed = bool(Catalog(layout).deployments(release.ref))
+        check_order(release, floor.order if floor else None, installed=installed)
     if not signed.signers and choice.insecure_unsigned:
         report(
             Event(

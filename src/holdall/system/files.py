@@ -13,6 +13,7 @@ from holdall.errors import DeniedError, HoldallError, NoSpaceError, NotFoundErro
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _SUBVOLUME = 256  # the inode every subvolume of btrfs has for its root; others have it by chance
+_LONG = 300  # characters of a path that a sentence still has room for
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -24,7 +25,7 @@ def write_atomic(
     With `whole`, also after a power loss; with `durable`, also on the disk when this returns.
     The folder is made when it is missing.
     """
-    folder = os.path.dirname(path)
+    folder = os.path.dirname(path) or "."
     os.makedirs(folder, exist_ok=True)
     beside = f"{folder}/.{os.urandom(8).hex()}.tmp"
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
@@ -84,8 +85,9 @@ def sync_folder(path: str) -> None:
 
 def replace_symlink(path: str, target: str) -> None:
     """Make `path` a symbolic link to `target` in one step, whatever it was before."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    beside = f"{os.path.dirname(path)}/.{os.urandom(8).hex()}.tmp"
+    folder = os.path.dirname(path) or "."
+    os.makedirs(folder, exist_ok=True)
+    beside = f"{folder}/.{os.urandom(8).hex()}.tmp"
     os.symlink(target, beside)
     try:
         os.rename(beside, path)
@@ -188,9 +190,7 @@ def plain_errors(what: str) -> Iterator[None]:
 
 def in_words(error: OSError, what: str) -> HoldallError:
     """The named error for an operating system's refusal."""
-    reason = f"{what}: {(error.strerror or str(error)).lower()}"
-    if error.filename is not None:
-        reason += f" ({os.fsdecode(error.filename)})" if not isinstance(error.filename, int) else ""
+    reason = f"{what}: {(error.strerror or str(error)).lower()}{_named(error)}"
     if error.errno in _NO_SPACE:
         return NoSpaceError(f"{reason}; free some space and try again.")
     if error.errno in _DENIED:
@@ -198,6 +198,16 @@ def in_words(error: OSError, what: str) -> HoldallError:
     if error.errno == errno.ENOENT:
         return NotFoundError(f"{reason}.")
     return HoldallError(f"{reason}.")
+
+
+def _named(error: OSError) -> str:
+    """The file that was refused, in brackets; of a link the link, not where it was to lead."""
+    name = error.filename2 if error.errno == errno.ENAMETOOLONG else None
+    name = error.filename if name is None else name
+    if name is None or isinstance(name, int):
+        return ""
+    text = os.fsdecode(name)
+    return f" ({text})" if len(text) <= _LONG else f" ({text[:_LONG]}…)"
 
 
 def each_child(

@@ -49,7 +49,7 @@ def hold_lease(path: str) -> int:
     It may be handed on to another program. Raises BlockingIOError while what has the lease is being
     freed, and FileNotFoundError when it is gone.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_RDLCK))  # type: ignore[attr-defined, unused-ignore]
     except BaseException:
@@ -60,7 +60,7 @@ def hold_lease(path: str) -> int:
 
 def _lock_on(path: str) -> int:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return fcntl.F_UNLCK
     try:

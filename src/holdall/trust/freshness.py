@@ -25,13 +25,16 @@ def check_lifetime(release: Release, now: datetime) -> None:
         )
 
 
-def check_order(release: Release, floor: Order | None) -> None:
-    """Raise DowngradeError when a release is below the highest accepted for its ref."""
+def check_order(release: Release, floor: Order | None, *, installed: bool = True) -> None:
+    """Raise DowngradeError when a release is below the highest accepted for its ref.
+
+    `installed` is whether any version of it is, to which one could go back.
+    """
     if floor is not None and release.order < floor:
+        way = "`holdall rollback`, or --allow-downgrade" if installed else "--allow-downgrade"
         raise DowngradeError(
             f"{release.manifest.id} {release.manifest.version} is older than a version this store "
-            "had before;"
-            f" use `holdall rollback`, or --allow-downgrade if you mean it."
+            f"had before; use {way} if you mean it."
         )
 
 
