@@ -31,6 +31,7 @@ def test_a_fingerprint_tells_trees_apart(tmp_path: Path) -> None:
     assert one != release(tmp_path, "3", b="x").fingerprint
 
 
+@pytest.mark.slow
 def test_the_made_up_set_is_the_same_every_time_and_changes_in_part(tmp_path: Path) -> None:
     old, new = releases_of(DATASETS["sample"], tmp_path, tmp_path / "a")
     again, _ = releases_of(DATASETS["sample"], tmp_path, tmp_path / "b")

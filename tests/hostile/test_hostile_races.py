@@ -23,6 +23,7 @@ def remover(path: Path, starts: int, holds: int) -> int:
         os._exit(status)
 
 
+@pytest.mark.slow
 def test_a_removed_version_is_freed_by_several_processes_at_once(tmp_path: Path) -> None:
     failed = 0
     for number in range(ROUNDS):
