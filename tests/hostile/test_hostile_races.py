@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from holdall.system.files import remove_tree
 
 ROUNDS, PROCESSES, FOLDERS = 60, 3, 30
