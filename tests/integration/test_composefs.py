@@ -223,6 +223,16 @@ def test_a_changed_image_is_not_mounted_and_mended_from_the_bundle(
     assert faults(host) == []
 
 
+def test_a_changed_image_alone_is_made_anew_of_the_tree(
+    host: Host, tmp_path: Path, installed: Deployment
+) -> None:
+    other = make_bundle(tmp_path / "2.holdall", {"bin/editor": b"#!/bin/true\n"}, version="2.0")
+    damage(Path(installed.path, "meta.erofs"))
+    (mended,) = repair(str(other), host)
+    assert mended.paths == ("its metadata image",)
+    assert faults(host) == []
+
+
 @pytest.mark.parametrize("missing", [False, True])
 def test_a_changed_content_is_found_and_mended_in_every_version(
     host: Host, tmp_path: Path, bundle: Path, installed: Deployment, *, missing: bool

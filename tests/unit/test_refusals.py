@@ -70,7 +70,8 @@ def test_a_reader_that_goes_away_is_no_error(
         )
     finally:
         os.close(tells)
-    assert ended.stderr == b""
+    assert b"holdall:" not in ended.stderr
+    assert b"refused" not in ended.stderr
 
 
 def test_what_was_removed_wholly_is_no_advice_to_roll_back(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ TRAITS = Traits(
     "btrfs",
     "a subvolume, made from a snapshot of the version before",
     folder=True,
+    holder="its subvolume",
     vacate=_vacate,
 )
 _ENTRY = 2048  # bytes of metadata for a name with its inode, and what copying on write adds

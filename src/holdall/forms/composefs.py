@@ -42,6 +42,7 @@ TRAITS = Traits(
     "composefs",
     "a metadata image over contents shared by all versions and apps, joined by the kernel",
     folder=False,
+    holder="its metadata image",
     privileged=True,
     seed=_objects,
 )
@@ -206,7 +207,7 @@ def _protect(flat: Tree, folder: str) -> None:
 
 def _measure(image: str, *, fast: bool) -> str:
     """The digest of the file `image`; with `fast` the kernel's word is taken, where it has one."""
-    fd = os.open(image, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = imaging.open_image(image)
     try:
         if fast and (held := measure_verity(fd)) is not None:
             return str(Digest(held))

@@ -22,6 +22,7 @@ TRAITS = Traits(
     "image",
     "the bundle's own file with the publisher's image, read in user space",
     folder=False,
+    holder="its image",
     images=True,
     parcel=True,
 )

@@ -169,7 +169,7 @@ class Measure(NamedTuple):
 
 def measure(file: str, offset: int = 0) -> Measure:
     """Hash the image that lies in a file from `offset`, a multiple of a block, to its end."""
-    fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = open_image(file)
     try:
         size = os.fstat(fd).st_size
         before = _leaves(fd, 0, offset)
@@ -179,6 +179,18 @@ def measure(file: str, offset: int = 0) -> Measure:
     length = max(0, size - offset)
     digest = Digest(digest_of_leaves(image, length))
     return Measure(str(digest), str(Digest(digest_of_leaves(before + image, size))), length)
+
+
+def open_image(file: str) -> int:
+    """A descriptor to read a file by; raises CorruptError for a link in its place."""
+    try:
+        return os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise CorruptError(
+            f"{file} is a link now; `holdall repair` makes the image anew."
+        ) from error
 
 
 def _leaves(fd: int, start: int, end: int) -> bytes:
@@ -240,7 +252,7 @@ def _check_measured(file: str, record: Mapping[str, Any], means: Means) -> None:
 
 def measured(file: str) -> str | None:
     """The digest that fs-verity has for a whole file."""
-    fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = open_image(file)
     try:
         raw = measure_verity(fd)
     finally:

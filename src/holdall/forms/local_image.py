@@ -15,6 +15,7 @@ TRAITS = Traits(
     "local-image",
     "a file system image made here from the verified files",
     folder=False,
+    holder="its image",
     images=True,
 )
 _IMAGE = "image"

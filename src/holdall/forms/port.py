@@ -24,16 +24,18 @@ Fault = tuple[str, str]
 class Traits(NamedTuple):
     """What journeys ask of a form.
 
-    `folder`: its files lie in a plain folder, which any program may read at any time. `links`: they
-    are files of their own on the store's file system, so another deployment may have their inodes.
-    `images`: it keeps an image. `parcel`: it keeps the bundle's file with the publisher's. `seed`:
-    where other deployments may have its inodes from elsewhere than its files, those of a place with
-    this tree. `privileged`: only root can have it mounted.
+    `folder`: its files lie in a plain folder, which any program may read at any time. `holder` is
+    what has its files, in words. `links`: they are files of their own on the store's file system,
+    so another deployment may have their inodes. `images`: it keeps an image. `parcel`: it keeps the
+    bundle's file with the publisher's. `seed`: where other deployments may have its inodes from
+    elsewhere than its files, those of a place with this tree. `privileged`: only root can have it
+    mounted.
     """
 
     name: str
     summary: str
     folder: bool
+    holder: str = "its folder"
     links: bool = False
     images: bool = False
     parcel: bool = False

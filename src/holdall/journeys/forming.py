@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
-from holdall.errors import UnsupportedError, UsageError
+from holdall.errors import CorruptError, UnsupportedError, UsageError
 from holdall.forms.port import Base, Choice, Form, Place
 from holdall.forms.table import DEFAULT, form_named
 from holdall.forms.viewing import Views
@@ -19,6 +19,7 @@ from holdall.model.ref import Ref
 from holdall.store import settings
 from holdall.store.catalog import RECORD, Deployment
 from holdall.store.layout import SYSTEM
+from holdall.store.record import Record
 from holdall.system.files import write_new
 from holdall.system.means import Means
 
@@ -52,7 +53,7 @@ def decide(host: Host, ref: Ref, wanted: Wanted = ANY_FORM) -> Decision:
     """
     known = settings.read(host.layout)
     active = host.catalog.active(ref)
-    record = active.record if active else {}
+    record = _known_record(active) if active else {}
     name = wanted.form or record.get("form") or known.form or DEFAULT
     choice = Choice(known.image, known.compress, pool=known.pool, share=known.share)
     if record.get("form") == name:
@@ -89,7 +90,15 @@ def as_it_is(deployment: Deployment) -> Decision:
     return Decision(form_of(deployment), _remembered(record, shared))
 
 
-def _remembered(record: dict[str, Any], otherwise: Choice) -> Choice:
+def _known_record(deployment: Deployment) -> Record:
+    """The record of a version, empty when it was spoiled."""
+    try:
+        return deployment.record
+    except (CorruptError, OSError):
+        return {}
+
+
+def _remembered(record: Record, otherwise: Choice) -> Choice:
     """The choice of an image that a record tells of; how contents are shared is not the app's."""
     return otherwise._replace(
         image=record.get("kind", otherwise.image),

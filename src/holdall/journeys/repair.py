@@ -1,14 +1,16 @@
 """Mending what is installed, from a bundle; every byte is checked as when it was installed."""
 
+import os
 from typing import NamedTuple
 
-from holdall.errors import CorruptError, HoldallError, NotFoundError
+from holdall.errors import CorruptError, HoldallError, NotFoundError, UnsupportedError
 from holdall.forms.checking import inspect, mend
 from holdall.forms.folder_source import FolderSource
+from holdall.forms.port import Form
 from holdall.forms.viewing import Views
 from holdall.journeys.arrival import Arrival, arriving
 from holdall.journeys.convert import bring_to
-from holdall.journeys.forming import as_it_is, folder_of, form_of, place_of
+from holdall.journeys.forming import as_it_is, decide, folder_of, form_of, place_of
 from holdall.journeys.host import Host, Report, silent
 from holdall.journeys.installed import installed_tree
 from holdall.journeys.launching import launch_files_of
@@ -17,12 +19,12 @@ from holdall.journeys.verify import signed_tree
 from holdall.model import release as releases
 from holdall.model.ref import RefPattern
 from holdall.model.tree import Tree
-from holdall.store.catalog import Deployment, Writer, writing
+from holdall.store.catalog import RECORD, Deployment, Writer, writing
 from holdall.store.contents import ContentSource
 from holdall.store.pool import drop_damaged
 from holdall.store.several import Several
 from holdall.store.trust_state import publisher_of, read_keyring
-from holdall.system.files import write_atomic
+from holdall.system.files import remove_tree, write_atomic
 
 
 class Repaired(NamedTuple):
@@ -83,7 +85,8 @@ def _mend(
 ) -> tuple[tuple[str, ...], list[str]]:
     """Mend one version's files and launch files; returns what was, and what could not be."""
     tree, _ = signed_tree(host, item)
-    if form_of(item).TRAITS.links:
+    form = _form_of(item)
+    if form and form.TRAITS.links:
         faults = [path for path, _ in inspect(tree, item.files, fast=False)]
         paths = set(faults)
         damaged = {file.digest for file in tree.files if file.path in paths}
@@ -101,24 +104,58 @@ def _lay_down_again(
 ) -> tuple[list[str], list[str]]:
     """Make a version anew whose files cannot be mended one by one.
 
-    Returns the paths that were faulty ("" for what holds them), and those that still are.
+    Returns what was faulty, by path or by what holds the files, and the paths that still are.
     """
-    faults = form_of(item).inspect(place_of(host, item), tree, fast=False)
+    form = _form_of(item)
     with Views() as views:
-        try:
-            folder = folder_of(host, item, views)
-            faults += inspect(tree, folder, fast=False)
-            paths = {path for path, _ in faults}
-            sound = Tree(tuple(entry for entry in tree.entries if entry.path not in paths))
-            source = Several([source, FolderSource(sound, folder)])
-        except (HoldallError, OSError) as error:
-            faults.append(("", str(error)))
-        paths = {path for path, _ in faults}
+        if form is None:
+            # no telling where its files are
+            paths, decision = {RECORD}, decide(host, item.ref)
+        else:
+            decision = as_it_is(item)
+            paths, own = _faulty(host, item, tree, form, views)
+            source = Several([source, *own])
         had = source.available(tree.contents)
         left = [file.path for file in tree.files if file.digest not in had]
         if paths and not left:
-            bring_to(host, writer, item, as_it_is(item), silent, source=source)
+            bring_to(host, writer, item, decision, silent, source=source)
     return sorted(paths), left
+
+
+def _form_of(item: Deployment) -> Form | None:
+    """The form a version lies in, None when its record was spoiled."""
+    try:
+        return form_of(item)
+    except CorruptError:
+        return None
+
+
+def _faulty(
+    host: Host, item: Deployment, tree: Tree, form: Form, views: Views
+) -> tuple[set[str], list[ContentSource]]:
+    """What of a version is faulty, and what still has its contents.
+
+    Raises UnsupportedError where nothing is wrong but that it cannot be read here.
+    """
+    place = place_of(host, item)
+    paths = {path or form.TRAITS.holder for path, _ in form.inspect(place, tree, fast=False)}
+    try:
+        if form.TRAITS.seed:
+            # without the image over them, which may be what is damaged
+            held, folder = form.TRAITS.seed(place, tree)[:2]
+        else:
+            held, folder = tree, folder_of(host, item, views)
+        bad = {path for path, _ in inspect(held, folder, fast=False)}
+    except (HoldallError, OSError) as error:
+        if isinstance(error, UnsupportedError) and not paths:
+            raise
+        return paths | {form.TRAITS.holder}, []
+    sound = Tree(tuple(entry for entry in held.entries if entry.path not in bad))
+    if form.TRAITS.seed:
+        lost = {file.digest for file in held.files if file.path in bad}
+        drop_damaged(host.layout.root, lost)
+        bad = {file.path for file in tree.files if file.digest in lost}
+    return paths | bad, [FolderSource(sound, folder)]
 
 
 def _signed_parts(item: Deployment, arrival: Arrival) -> dict[str, bytes]:
@@ -138,15 +175,17 @@ def _signed_parts(item: Deployment, arrival: Arrival) -> dict[str, bytes]:
 
 def _restore(item: Deployment, wanted: dict[str, bytes]) -> tuple[str, ...]:
     """Put files beside the app's own back where they are not as wanted; returns their names."""
-    changed = [name for name, data in wanted.items() if _found(f"{item.path}/{name}") != data]
+    changed = [name for name, data in wanted.items() if _found(item, name) != data]
     for name in changed:
+        if os.path.isdir(f"{item.path}/{name}"):
+            remove_tree(f"{item.path}/{name}")
         write_atomic(f"{item.path}/{name}", wanted[name])
     return tuple(changed)
 
 
-def _found(path: str) -> bytes | None:
+def _found(item: Deployment, name: str) -> bytes | None:
+    """The bytes of a file beside a version's, None where it is missing or no file at all."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
+        return item.read(name)
+    except (CorruptError, FileNotFoundError):
         return None

@@ -12,6 +12,7 @@ On the start path of every command: imports as little as can be.
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 from holdall.errors import BusyError, CorruptError, NotFoundError, UsageError
 from holdall.model.ref import Ref, RefPattern
 from holdall.store.layout import Layout
+from holdall.store.record import TREE, Record, parse
 
 _FACTS = {"manifest", "size", "entries", "tree"}
 _NAMED = {"id", "version", "kind"}
@@ -48,12 +50,27 @@ class Deployment(NamedTuple):
         return f"{self.path}/lease"
 
     def read(self, name: str) -> bytes:
-        """One of the files beside `files`: release, envelope, tree, launch."""
-        with open(f"{self.path}/{name}", "rb") as file:
-            return file.read()
+        """One of the files beside `files`: release, envelope, tree, launch.
+
+        Raises OSError, and CorruptError when something else is in its place.
+        """
+        path = f"{self.path}/{name}"
+        spoiled = CorruptError(f"{path} is no file any more; `holdall repair` puts it back.")
+        try:
+            # a pipe in its place is not waited for
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            raise spoiled if error.errno in {errno.ELOOP, errno.ENXIO} else error from error
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise spoiled
+            with open(fd, "rb", closefd=False) as file:
+                return file.read()
+        finally:
+            os.close(fd)
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Record:
         """How its files lie: the name of its form under "form", and what that form keeps.
 
         Raises CorruptError when that was spoiled on the disk.
@@ -61,14 +78,12 @@ class Deployment(NamedTuple):
         try:
             data = self.read(RECORD)
         except FileNotFoundError:
-            return {"form": "tree"}
-        import json
-
-        with suppress(ValueError, RecursionError):
-            table = json.loads(data)
-            if isinstance(table, dict) and isinstance(table.get("form"), str):
-                return table
-        raise CorruptError(f"{self.path}/{RECORD} was changed; install {self.ref} again.")
+            return TREE
+        if (found := parse(data)) is None:
+            raise CorruptError(
+                f"{self.path}/{RECORD} was changed; `holdall repair` lays {self.ref} down anew."
+            )
+        return found
 
     @property
     def form(self) -> str:
