@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,11 @@ class Place:
 
     def __call__(self, *words: str | Path, expect: int = 0) -> Finished:
         return self.cli("--root", self.store, *words, expect=expect)
+
+    def json(self, *words: str) -> list[dict[str, Any]]:
+        rows = self.cli.json("--root", self.store, *words)
+        assert isinstance(rows, list)
+        return rows
 
     def install(self, version: str, expect: int = 0) -> Finished:
         options = ("--form", "btrfs", "--allow-downgrade", *self.bundles.trust)
@@ -176,6 +182,18 @@ def test_one_whose_growing_was_cut_off_below_that_is_used(place: Place) -> None:
     place.restart()
     place("update", place.bundles.bundle("2.0"))
     place("verify")
+
+
+def test_what_is_in_it_is_counted_with_the_app_and_the_rest_once(place: Place) -> None:
+    place.install("1.0")
+    place("update", place.bundles.bundle("2.0"))
+    rows = {row["ref"].partition("/")[0]: row["unique"] for row in place.json("du")}
+    taken = place.file.stat().st_blocks * 512
+    held = sum(path.lstat().st_blocks * 512 for path in place.files.rglob("*"))
+    assert held < rows[APP] < 3 * held
+    assert taken - 3 * held < rows["volume"] < taken - held
+    measured = run(["du", "-sx", "--block-size=1", place.store], environment=os.environ)
+    assert rows["total"] == int(measured.stdout.split()[0])
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 
 from holdall.model.digest import digest_of
 from holdall.model.tree import File
-from holdall.store.pool import pool_of, stats, sweep
+from holdall.store.pool import pool_of, sweep
 from sample_app import contents
 from surroundings import (
     PYTHON,
@@ -242,6 +242,20 @@ def test_reflinks_share_the_disk_and_nothing_else(
 
 
 @pytest.mark.root
+def test_du_leaves_out_what_may_not_be_looked_into_and_says_so(
+    cloning: Path, pair: Pair, holdall_cli: HoldallCli, ordinary_user: OrdinaryUser
+) -> None:
+    store = cloning / "store"
+    install(holdall_cli, store, pair, 0)
+    told = ordinary_user.holdall("--root", store, "--json", "du")
+    whole = holdall_cli.json("--root", store, "du")
+    assert isinstance(whole, list)
+    assert json.loads(told.stdout)[0] == whole[0]
+    assert f"You may not look into {store}/pool" in told.stderr
+    assert "left out" in told.stderr
+
+
+@pytest.mark.root
 def test_reflinked_versions_go_and_take_their_objects_along(
     cloning: Path, pair: Pair, holdall_cli: HoldallCli
 ) -> None:
@@ -250,7 +264,7 @@ def test_reflinked_versions_go_and_take_their_objects_along(
     for at in (0, 1):
         install(holdall_cli, store, pair, at)
     _, second = folders(store)
-    assert stats(str(store)).unused == sweep(str(store)) == 0
+    assert sweep(str(store)) == 0
     check_objects(store)
     holdall_cli("--root", store, "remove", APPS[0])
     holdall_cli("--root", store, "gc")
@@ -361,7 +375,7 @@ class World:
             assert all((first / name).samefile(second / name) for name in ("large", "version"))
         self.holdall("--root", self.store, "gc")
         check_objects(self.store)
-        assert stats(str(self.store)).unused == 0
+        assert sweep(str(self.store)) == 0
         expected = 2 if command == "install" else 1
         assert no_faults(self.holdall, self.store) == expected
         for folder in ("staging", "journal", "trash"):

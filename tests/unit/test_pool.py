@@ -1,7 +1,7 @@
 """The pool: who shares what, what an object must be to be given out, and when it goes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from holdall.journeys.cleanup import collect
 from holdall.journeys.forming import Wanted
 from holdall.journeys.host import Host
 from holdall.journeys.install import install
-from holdall.journeys.listing import usage
+from holdall.journeys.measuring import Usage, usage
 from holdall.journeys.repair import repair
 from holdall.journeys.settings import change_setting
 from holdall.journeys.switch import remove
@@ -153,14 +153,44 @@ def test_the_record_says_what_was_chosen(host: Host) -> None:
     assert record == {"form": "pool", "pool": "app", "share": "link"}
 
 
+def rows_of(host: Host) -> dict[str, Usage]:
+    return {row.ref.partition("/")[0]: row for row in usage(host).rows}
+
+
+def blocks_of(paths: Iterable[Path]) -> int:
+    """What inodes take, each once."""
+    held = {path.lstat().st_ino: path.lstat().st_blocks * 512 for path in paths}
+    return sum(held.values())
+
+
 def test_what_apps_share_is_counted(host: Host) -> None:
+    put(host, ONE, own="one")
+    put(host, TWO, own="two")
+    rows = rows_of(host)
+    common = {path for path in objects(host) if path.stat().st_nlink > 2}
+    assert rows[ONE].shared == rows[TWO].shared == blocks_of(common) > 0
+    assert rows[ONE].unique > rows[ONE].shared
+
+
+def test_of_the_pool_only_what_no_app_has_is_counted(host: Host) -> None:
+    put(host, ONE)
+    before = rows_of(host)["pool"]
+    stray = objects(host)[0].parent / "stray"
+    stray.write_bytes(bytes(10_000))
+    after = rows_of(host)["pool"]
+    assert before.versions == before.apparent == before.shared == 0
+    assert before.unique < blocks_of(objects(host))
+    assert after.unique - before.unique == stray.stat().st_blocks * 512
+
+
+def test_in_all_each_inode_is_counted_once(host: Host) -> None:
     put(host, ONE)
     put(host, TWO)
-    row = usage(host)[-1]
-    once = sum(path.stat().st_blocks * 512 for path in objects(host))
-    names = sum(path.stat().st_blocks * 512 * (path.stat().st_nlink - 1) for path in objects(host))
-    assert row == ("pool", len(objects(host)), names, once)
-    assert pool.stats(host.layout.root).unused == 0
+    root = Path(host.layout.root)
+    (root / "data").mkdir()
+    (root / "data/kept").write_bytes(bytes(10_000))
+    everything = (path for path in root.rglob("*") if root / "data" not in (path, path.parent))
+    assert rows_of(host)["total"].unique == blocks_of((root, *everything))
 
 
 def test_the_form_answers_for_every_requirement(tmp_path: Path) -> None:
@@ -269,9 +299,8 @@ def test_sweeping_says_what_became_free(host: Host) -> None:
     for file in path.with_name("elsewhere").rglob("*"):
         if file.is_file():
             file.unlink()
-    assert pool.stats(host.layout.root).unused == size
     assert form.sweep(host.layout.root) == size
-    assert pool.stats(host.layout.root) == (0, 0, 0, 0)
+    assert objects(host) == []
 
 
 def test_gc_frees_what_a_killed_command_left(host: Host) -> None:

@@ -6,7 +6,7 @@ from holdall.cli.command import Command
 from holdall.cli.output import Output, size_of
 from holdall.errors import NotFoundError
 from holdall.journeys import listing
-from holdall.journeys.host import Host
+from holdall.journeys.host import Event, Host
 from holdall.journeys.recovery import recover_if_needed
 from holdall.model.ref import RefPattern
 from holdall.system.files import each_child
@@ -137,16 +137,31 @@ def _path(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
 
 def _du(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    rows = [item._asdict() for item in listing.usage(host)]
+    from holdall.journeys.measuring import usage
+
+    measured = usage(host)
+    if measured.unseen:
+        first, *more = measured.unseen
+        others = f" and {len(more)} more folders" if more else ""
+        text = f"You may not look into {first}{others}; what is there is left out."
+        out.report(Event(text, loud=True))
+    rows = [item._asdict() for item in measured.rows]
     if arguments.ref:
         wanted = host.catalog.resolve(RefPattern.parse(arguments.ref))
         rows = [row for row in rows if row["ref"] == str(wanted)]
     shown = [
-        {**row, "apparent": size_of(row["apparent"]), "unique": size_of(row["unique"])}
-        for row in rows
+        {
+            "ref": item["ref"],
+            "versions": item["versions"] or "",
+            "apparent": size_of(item["apparent"]) if item["apparent"] else "",
+            "unique": size_of(item["unique"]),
+            "shared": size_of(item["shared"]) if item["shared"] else "",
+        }
+        for item in rows
     ]
+    shared = {"shared": "SHARED"} if any(item["shared"] for item in rows) else {}
     columns = {"ref": "REF", "versions": "VERSIONS", "apparent": "APPARENT", "unique": "ON DISK"}
-    out.table(rows if out.json else shown, columns, empty="Nothing is installed.")
+    out.table(rows if out.json else shown, {**columns, **shared}, empty="Nothing is installed.")
     return 0
 
 

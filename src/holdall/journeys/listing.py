@@ -3,15 +3,12 @@
 On a start path: imports as little as can be.
 """
 
-import os
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from holdall.errors import CorruptError
 from holdall.journeys.host import Host
 from holdall.model.ref import Ref, RefPattern
 from holdall.store.catalog import Deployment, history
-from holdall.system.files import each_child
 
 
 class Listed(NamedTuple):
@@ -61,7 +58,7 @@ def _active_facts(host: Host, ref: Ref) -> tuple[Deployment | None, dict[str, An
     """The active deployment and its facts, even if another one becomes active meanwhile."""
     active = host.catalog.active(ref)
     while active is not None:
-        facts = _facts_or_nothing(active)
+        facts = facts_or_nothing(active)
         again = host.catalog.active(ref)
         if again == active:
             return active, facts
@@ -69,7 +66,7 @@ def _active_facts(host: Host, ref: Ref) -> tuple[Deployment | None, dict[str, An
     return None, {}
 
 
-def _facts_or_nothing(deployment: Deployment) -> dict[str, Any]:
+def facts_or_nothing(deployment: Deployment) -> dict[str, Any]:
     """The facts of a deployment; question marks for one that was spoiled on the disk."""
     try:
         return deployment.facts()
@@ -126,62 +123,3 @@ def events(host: Host, pattern: RefPattern) -> list[dict[str, Any]]:
         }
         for event in history(host.layout, ref)
     ]
-
-
-class Usage(NamedTuple):
-    """What a ref takes, in bytes.
-
-    `apparent` counts every version whole, `unique` every inode's disk blocks once.
-    """
-
-    ref: str
-    versions: int
-    apparent: int
-    unique: int
-
-
-def usage(host: Host) -> list[Usage]:
-    """What each ref takes on the disk.
-
-    Last, under the ref "partial", what interrupted commands have made, under "trash" what waits to
-    be freed, and under "pool" the objects that apps share: their number, and what they would take
-    without. What apps have of them is counted with each app.
-    """
-    found = []
-    for ref in host.catalog.refs():
-        installed = host.catalog.deployments(ref)
-        apparent = sum(_facts_or_nothing(item)["size"] for item in installed)
-        found.append(
-            Usage(str(ref), len(installed), apparent, _unique([item.path for item in installed]))
-        )
-    passing = (host.layout.partial, host.layout.trash)
-    found += [
-        Usage(os.path.basename(folder), len(names), 0, _unique([folder]))
-        for folder in passing
-        if (names := each_child(folder))
-    ]
-    if os.path.isdir(host.layout.pool):
-        from holdall.store import pool
-
-        stats = pool.stats(host.layout.root)
-        found.append(Usage("pool", stats.objects, stats.apart, stats.size))
-    return found
-
-
-def _unique(folders: list[str]) -> int:
-    blocks: dict[tuple[int, int], int] = {}
-    for top in folders:
-        pending = [top]
-        while pending:
-            folder = pending.pop()
-            # what is in the trash may go while it is counted
-            with suppress(FileNotFoundError), os.scandir(folder) as entries:
-                status = os.lstat(folder)
-                blocks[status.st_dev, status.st_ino] = status.st_blocks
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-                        continue
-                    status = entry.stat(follow_symlinks=False)
-                    blocks[status.st_dev, status.st_ino] = status.st_blocks
-    return sum(blocks.values()) * 512

@@ -125,19 +125,6 @@ class Pool(NamedTuple):
             return held is not None and all(_enter(path, name, top, held) for name, path in named)
 
 
-class Stats(NamedTuple):
-    """What the pools of a store have; sizes in bytes on the disk, each inode counted once.
-
-    `apart` is what deployments' links would take if each were a file of its own, `unused` what the
-    next sweep gives back.
-    """
-
-    objects: int
-    size: int
-    apart: int
-    unused: int
-
-
 def pool_of(store: str, scope: str, app_id: str) -> Pool:
     """The pool of an app: its own in scope "app", that of the store in scope "store"."""
     return Pool(f"{store}/pool/{_BY_APP}/{app_id}" if scope == "app" else f"{store}/pool")
@@ -164,21 +151,6 @@ def sweep(store: str) -> int:
                     freed += (gone == len(names)) * status.st_blocks * 512
     _clear(store)
     return freed
-
-
-def stats(store: str) -> Stats:
-    """What the pools have, counted."""
-    inodes: dict[int, list[int]] = {}
-    for folder in _pools(store):
-        for *_, status in _objects(folder):
-            entry = inodes.setdefault(status.st_ino, [status.st_blocks * 512, status.st_nlink])
-            entry[1] -= 1
-    return Stats(
-        len(inodes),
-        sum(size for size, _ in inodes.values()),
-        sum(size * links for size, links in inodes.values()),
-        sum(size for size, links in inodes.values() if not links),
-    )
 
 
 def drop_damaged(store: str, digests: Collection[bytes]) -> None:
@@ -272,14 +244,16 @@ def _in_shares(objects: Sequence[tuple[str, str]], job: "partial[None]") -> None
 
 def _make(folder: str) -> None:
     """Make a folder and those above it, for nobody else to look into."""
-    try:
-        os.mkdir(folder, 0o700)
-    except FileExistsError:
-        pass
-    except FileNotFoundError:
-        _make(os.path.dirname(folder))
-        with suppress(FileExistsError):
+    while True:
+        try:
             os.mkdir(folder, 0o700)
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            # again and again: a sweep may take those above away, which are empty
+            _make(os.path.dirname(folder))
+        else:
+            return
 
 
 @contextmanager
