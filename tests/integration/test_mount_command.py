@@ -94,7 +94,8 @@ def test_an_empty_folder_is_one_again_afterwards(person: Person, folder: Path) -
 @pytest.mark.parametrize("person", MOUNTED, ids="-".join, indirect=True)
 def test_what_is_mounted_is_kept_until_it_is_unmounted(person: Person, folder: Path) -> None:
     person.cli("remove", APP)
-    assert freed(person)["waiting"] == 1
+    told = freed(person)
+    assert (told["waiting"], told["mounted"]) == (1, [str(folder)])
     assert person.run("cat", folder / "data").stdout == "data of the app\n"
     assert person.cli.json("ps") == []
     person.cli("unmount", folder)
@@ -168,7 +169,7 @@ def test_other_folders_are_refused_and_left_alone(person: Person, folder: Path) 
     assert "is no folder" in refused(person, "mount", APP, folder / "mine")
     person.run("ln", "-s", folder, person.home / "link")
     assert "is a link" in refused(person, "mount", APP, person.home / "link")
-    assert "cannot be made" in refused(person, "mount", APP, folder / "no/where", status=3)
+    assert "cannot be used" in refused(person, "mount", APP, folder / "no/where", status=3)
     assert [path.name for path in folder.iterdir()] == ["mine"]
     assert eventually(person.nothing_is_left)
 

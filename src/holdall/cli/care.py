@@ -83,11 +83,22 @@ def _gc(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     if cleaned.unshared:
         lines.append(f"Freed {size_of(cleaned.unshared)} that were kept for nobody.")
     if cleaned.waiting:
-        lines.append(
-            f"{cleaned.waiting} removed versions still run; their space returns when they end."
-        )
+        lines += _waiting(cleaned, dry_run=arguments.dry_run)
     out.result(cleaned._asdict(), lines or ["Nothing is left to free."])
     return 0
+
+
+def _waiting(cleaned: cleanup.Cleaned, *, dry_run: bool) -> list[str]:
+    """What is said of removed versions that are not free yet."""
+    one = cleaned.waiting == 1
+    if dry_run:
+        said = "is not freed yet." if one else "are not freed yet."
+    elif one:
+        said = "still runs or is mounted; its space returns when that ends."
+    else:
+        said = "still run or are mounted; their space returns when that ends."
+    shown = [f"Mounted by holdall: {path}" for path in cleaned.mounted]
+    return [f"{cleaned.waiting} removed version{'' if one else 's'} {said}", *shown]
 
 
 def _gc_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ from holdall.forms.table import FORMS, form_named
 from holdall.journeys.host import Host, Report, silent
 from holdall.journeys.leaving import free_behind
 from holdall.journeys.recovery import carry_out, change, recover
+from holdall.journeys.showing import shown_at
 from holdall.journeys.switch import version_of
 from holdall.store import partial, reserve
 from holdall.store.catalog import Deployment, writing
@@ -15,15 +16,17 @@ from holdall.store.rubbish import clear_strays, sweep, waiting
 class Cleaned(NamedTuple):
     """The versions removed (ref and version).
 
-    `waiting` counts removed ones that something still runs from, `unfinished` the increments and
-    downloads that interrupted commands had begun. `unshared` are bytes that no version had any
-    more, other than those of what was removed.
+    `waiting` counts removed ones that something still runs from or that are mounted, `unfinished`
+    the increments and downloads that interrupted commands had begun. `unshared` are bytes that no
+    version had any more, other than those of what was removed. While something waits, `mounted` are
+    the folders where `holdall mount` shows files.
     """
 
     removed: tuple[tuple[str, str], ...]
     waiting: int
     unfinished: int
     unshared: int = 0
+    mounted: tuple[str, ...] = ()
 
 
 def collect(
@@ -61,7 +64,7 @@ def collect(
         unshared = sum(form_named(name).sweep(host.layout.root) for name in FORMS)
         reserve.keep(host.layout)
     free_behind(host)
-    return Cleaned(removed, left, unfinished, unshared)
+    return Cleaned(removed, left, unfinished, unshared, tuple(shown_at(host)) if left else ())
 
 
 def _old(host: Host, keep: int | None) -> list[Deployment]:
