@@ -19,6 +19,7 @@ _RENAME_EXCHANGE = 2
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _FS_IOC_ENABLE_VERITY = 0x40806685
@@ -67,6 +68,11 @@ def sync_filesystem(fd: int) -> None:
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent ends."""
     checked(libc().prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0), "prctl")
+
+
+def name_process(name: bytes) -> None:
+    """Give this process a name of at most 15 bytes, for the kernel's list of processes."""
+    checked(libc().prctl(_PR_SET_NAME, name, 0, 0, 0), "prctl")
 
 
 def keep_memory() -> None:

@@ -20,8 +20,8 @@ CARELESS = READ_ONLY | NO_SETUID | NO_DEVICES
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000
 _DETACH, _NO_FOLLOW = 2, 8
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _MOUNT_SETATTR = 428, 429, 430, 431, 432, 442
-_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
-_AT_FDCWD, _AT_EMPTY_PATH, _FROM_DESCRIPTOR = -100, 0x1000, 4
+_CLONED = 1 | os.O_CLOEXEC  # of open_tree
+_AT_FDCWD, _AT_EMPTY_PATH, _BY_DESCRIPTORS = -100, 0x1000, 4 | 0x40
 _CLOEXEC = 1  # of fsopen and fsmount
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
 _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 38, 47, 2
@@ -59,17 +59,26 @@ def detach(target: str) -> None:
     checked(libc().umount2(os.fsencode(target), _DETACH | _NO_FOLLOW), target)
 
 
-def bind(folder: str, target: str) -> None:
-    """Show a folder at another place, read-only from its first moment there."""
-    clone = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
-    tree = _call(_OPEN_TREE, _AT_FDCWD, os.fsencode(folder), clone, what=folder)
+def detach_root(root: int) -> None:
+    """The same for the mount whose root a descriptor is of."""
+    path = f"/proc/self/fd/{root}"
+    checked(libc().umount2(path.encode(), _DETACH), path)
+
+
+def clone(folder: str) -> int:
+    """The descriptor of a mount that shows a folder, read-only, and is attached to nothing.
+
+    It is gone with its descriptor, unless it was attached.
+    """
+    tree = _call(_OPEN_TREE, _AT_FDCWD, os.fsencode(folder), _CLONED, what=folder)
     try:
         attributes = struct.pack("<QQQQ", CARELESS, 0, 0, 0)
         size = len(attributes)
         _call(_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, attributes, size, what=folder)
-        _attach(tree, target)
-    finally:
+    except BaseException:
         os.close(tree)
+        raise
+    return tree
 
 
 class Configuration:
@@ -96,19 +105,20 @@ class Configuration:
         data = os.fsencode(value)
         _call(_FSCONFIG, self._fd, _SET_STRING, key.encode(), data, 0, what=f"{key}={value}")
 
+    def flag(self, key: str) -> None:
+        """Set an option that has no value."""
+        _call(_FSCONFIG, self._fd, _SET_FLAG, key.encode(), None, 0, what=key)
+
     def make(self) -> int:
         """The descriptor of the mount, which is attached to nothing; read-only."""
-        _call(_FSCONFIG, self._fd, _SET_FLAG, b"ro", None, 0, what="ro")
+        self.flag("ro")
         _call(_FSCONFIG, self._fd, _CREATE, None, None, 0, what="create")
         return _call(_FSMOUNT, self._fd, _CLOEXEC, CARELESS, what="fsmount")
 
 
-def attach(mounted: int, target: str) -> None:
-    """Put a mount that `Configuration.make` made at a place, and close its descriptor."""
-    try:
-        _attach(mounted, target)
-    finally:
-        os.close(mounted)
+def attach(mounted: int, folder: int) -> None:
+    """Put a mount that is attached to nothing at a folder, both given by descriptors."""
+    _call(_MOVE_MOUNT, mounted, b"", folder, b"", _BY_DESCRIPTORS, what="move_mount")
 
 
 def no_new_privileges() -> None:
@@ -126,11 +136,6 @@ def keep_mounting() -> None:
     checked(libc().capset(header, struct.pack("<6I", *words)), "capset")
     raised = libc().prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_SYS_ADMIN, 0, 0)
     checked(raised, "prctl")
-
-
-def _attach(mounted: int, target: str) -> None:
-    place = os.fsencode(target)
-    _call(_MOVE_MOUNT, mounted, b"", _AT_FDCWD, place, _FROM_DESCRIPTOR, what=target)
 
 
 def _call(number: int, *arguments: int | bytes | None, what: str) -> int:

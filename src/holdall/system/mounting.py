@@ -5,16 +5,18 @@ What is mounted in a namespace of one's own is gone when its last process ends, 
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, assert_never
 
 from holdall.errors import CorruptError, UnsupportedError
 from holdall.system.files import in_words
 from holdall.system.loop import loop_device
-from holdall.system.mount_calls import CARELESS, Configuration, attach, bind, detach, mount
+from holdall.system.mount_calls import Configuration, attach, clone, detach_root
 from holdall.system.namespace import leave_host
 
 _NOT_STRAIGHT = {errno.EINVAL, errno.ENOTBLK}
+_LONGEST = 255  # bytes that the kernel takes as the value of an option
 _SPOILED = {errno.EINVAL, errno.EUCLEAN, errno.EBADMSG, errno.EIO}
 
 
@@ -83,105 +85,118 @@ def perform(one: Mount, target: str) -> None:
     if isinstance(one, ServedImage):
         from holdall.system.serving import serve_here
 
-        serve_here(_serving(one, target, f"ro,fsname={NAME}"), target)
-    else:
-        have_kernel_mount(one, target)
+        serve_here(serving(one, target, f"ro,fsname={NAME}"), target)
+        return
+    folder = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with kernel_mount(one, folder) as mounted:
+            attach(mounted, folder)
+    finally:
+        os.close(folder)
 
 
-def have_kernel_mount(one: KernelImage | Composed | Bound, target: str, name: str = NAME) -> None:
-    """Make a mount that needs no program; see `perform`."""
+@contextmanager
+def kernel_mount(
+    one: KernelImage | Composed | Bound, folder: int, name: str = NAME
+) -> Iterator[int]:
+    """The descriptor of a mount that needs no program; see `perform`.
+
+    It is to be attached to the folder that another descriptor is of, and else gone at the end.
+    """
     try:
         match one:
             case KernelImage():
-                _mount_image(one, target)
+                made = _image(one)
             case Composed():
-                _compose(one, target, name)
-            case Bound(folder):
-                bind(folder, target)
+                made = _composed(one, folder, name)
+            case Bound(shown):
+                made = clone(shown)
             case _:
                 assert_never(one)
+        try:
+            yield made
+        finally:
+            os.close(made)
     except OSError as error:
         raise _explained(error, one) from error
 
 
-def serve_for_all(one: ServedImage, target: str, name: str, *, keep: int) -> None:
-    """Have an image served at a folder until that is unmounted, by a program that outlives this.
-
-    It keeps the descriptor `keep` open. What root has served everybody may read, what a user with
-    fusermount3 has served only that user. See `perform`.
-    """
-    from holdall.system.serving import serve_on
-
-    everybody = ",allow_other,default_permissions" if os.geteuid() == 0 else ""
-    serve_on(_serving(one, target, f"ro,fsname={name}{everybody}"), target, keep)
-
-
-def _serving(image: ServedImage, target: str, options: str) -> tuple[str, ...]:
+def serving(image: ServedImage, target: str, options: str) -> tuple[str, ...]:
     """The command of a program that serves an image at `target` and stays in the foreground."""
     offset = f"--offset={image.offset}" if image.kind == "erofs" else f"-ooffset={image.offset}"
     shifted = (offset,) if image.offset else ()
     return (image.program, "-f", *shifted, "-o", options, image.file, target)
 
 
-def _mount_image(image: KernelImage, target: str) -> None:
-    if image.kind == "erofs" and _straight(image, target):
-        return
-    with loop_device(image.file, image.offset, image.size) as device:
-        mount(device, target, image.kind, CARELESS)
+def _image(image: KernelImage) -> int:
+    straight = image.kind == "erofs" and len(os.fsencode(image.file)) <= _LONGEST
+    if straight and (made := _straight(image)) is not None:
+        return made
+    with (
+        loop_device(image.file, image.offset, image.size) as device,
+        Configuration(image.kind) as configuration,
+    ):
+        configuration.set("source", device)
+        return configuration.make()
 
 
-def _straight(image: KernelImage, target: str) -> bool:
-    """Mount EROFS right from its file; False where the kernel takes block devices only.
+def _straight(image: KernelImage) -> int | None:
+    """EROFS right from its file; None where the kernel takes block devices only.
 
     Reading directly keeps pages from being cached twice, where the file system below can do it.
     """
-    where = [f"fsoffset={image.offset}"] if image.offset else []
-    for options in (["directio", *where], where):
+    for directly in (True, False):
         try:
-            mount(image.file, target, "erofs", CARELESS, ",".join(options))
+            with Configuration("erofs") as configuration:
+                configuration.set("source", image.file)
+                if directly:
+                    configuration.flag("directio")
+                if image.offset:
+                    configuration.set("fsoffset", str(image.offset))
+                return configuration.make()
         except OSError as error:
             if error.errno not in _NOT_STRAIGHT:
                 raise
-        else:
-            return True
-    return False
+    return None
 
 
-def _compose(image: Composed, target: str, name: str) -> None:
-    """Mount the metadata image, take it as the upper layer, and put the overlay in its place.
+def _composed(image: Composed, folder: int, name: str) -> int:
+    """The metadata image as the upper layer of an overlay, which keeps its layers by itself.
 
-    An overlay keeps its layers by itself, so only it stays; older kernels take no layer that is
-    attached to nothing.
+    Older kernels take no layer that is attached to nothing: it is at the folder for a moment there.
     """
     size = os.stat(image.image).st_size
-    _mount_image(KernelImage("erofs", image.image, 0, size), target)
+    metadata = _image(KernelImage("erofs", image.image, 0, size))
     try:
-        made = _overlay(image, target, name)
-    finally:
-        detach(target)
-    attach(made, target)
-
-
-def _overlay(image: Composed, metadata: str, name: str) -> int:
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-    upper = os.open(metadata, flags)
-    try:
-        lower = os.open(image.data, flags)
         try:
-            with Configuration("overlay") as overlay:
-                overlay.set("source", name)
-                overlay.set("metacopy", "on")
-                overlay.set("redirect_dir", "on")
-                # by descriptor, as the kernel takes no value longer than 255 bytes
-                overlay.set("lowerdir+", f"/proc/self/fd/{upper}")
-                overlay.set("datadir+", f"/proc/self/fd/{lower}")
-                if image.verity:
-                    overlay.set("verity", "require")
-                return overlay.make()
+            return _overlay(image, metadata, name)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        attach(metadata, folder)
+        try:
+            return _overlay(image, metadata, name)
         finally:
-            os.close(lower)
+            detach_root(metadata)
     finally:
-        os.close(upper)
+        os.close(metadata)
+
+
+def _overlay(image: Composed, metadata: int, name: str) -> int:
+    lower = os.open(image.data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with Configuration("overlay") as overlay:
+            overlay.set("source", name)
+            overlay.set("metacopy", "on")
+            overlay.set("redirect_dir", "on")
+            # by descriptor, as the kernel takes no value longer than 255 bytes
+            overlay.set("lowerdir+", f"/proc/self/fd/{metadata}")
+            overlay.set("datadir+", f"/proc/self/fd/{lower}")
+            if image.verity:
+                overlay.set("verity", "require")
+            return overlay.make()
+    finally:
+        os.close(lower)
 
 
 def _explained(error: OSError, one: KernelImage | Composed | Bound) -> Exception:

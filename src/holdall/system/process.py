@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from holdall.errors import ProgramError, UnsupportedError
+from holdall.system.descriptors import let_go
 
 
 def find_program(
@@ -127,12 +128,7 @@ def leave_behind(task: Callable[[], None], *, keep: int | None = None) -> None:
             os._exit(0)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         os.chdir("/")
-        silence = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(silence, fd)
-        if keep is not None and keep != 3:
-            os.dup2(keep, 3)
-        os.closerange(3 if keep is None else 4, 1024)
+        let_go(but=set() if keep is None else {keep})
         os.nice(10)
         task()
     finally:

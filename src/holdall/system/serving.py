@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from holdall.errors import ProgramError, UnsupportedError
+from holdall.system.descriptors import let_go
 from holdall.system.kernel import die_with_parent
 from holdall.system.mount_calls import detach, keep_mounting, no_new_privileges
 from holdall.system.mount_table import TABLE, mount_at
@@ -60,10 +61,16 @@ def serve_on(argv: Sequence[str], target: str, keep: int) -> None:
     def prepare() -> None:
         fcntl.fcntl(keep, fcntl.F_SETFD, 0)
 
-    _serve(argv, target, prepare)
+    _serve(argv, target, prepare, keep=frozenset({keep}))
 
 
-def _serve(argv: Sequence[str], target: str, prepare: Callable[[], None]) -> None:
+def _serve(
+    argv: Sequence[str],
+    target: str,
+    prepare: Callable[[], None],
+    *,
+    keep: frozenset[int] = frozenset(),
+) -> None:
     place = os.path.realpath(target)
     before = mount_at(place)
     complaint = _paper()
@@ -72,7 +79,7 @@ def _serve(argv: Sequence[str], target: str, prepare: Callable[[], None]) -> Non
     try:
         child = os.fork()
         if child == 0:
-            _become(argv, complaint, prepare)
+            _become(argv, complaint, prepare, keep)
         try:
             ended = _await(child, table, lambda: mount_at(place) != before)
         except BaseException:
@@ -121,14 +128,14 @@ def _end(child: int) -> None:
     os.waitpid(child, 0)
 
 
-def _become(argv: Sequence[str], complaint: int, prepare: Callable[[], None]) -> None:
-    """In the child: become the program, or end."""
+def _become(
+    argv: Sequence[str], complaint: int, prepare: Callable[[], None], keep: frozenset[int]
+) -> None:
+    """In the child: become the program, which has nothing else of this process open, or end."""
     try:
         os.setsid()
         prepare()
-        silence = os.open(os.devnull, os.O_RDWR)
-        os.dup2(silence, 0)
-        os.dup2(silence, 1)
+        let_go(but={complaint, *keep})
         os.dup2(complaint, 2)
         os.chdir("/")
         environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8"}
