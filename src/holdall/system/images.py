@@ -6,17 +6,16 @@ version of the program is the same: no times, no owners, no extended attributes.
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from holdall.errors import CorruptError, NoSpaceError, ProgramError, UsageError
-from holdall.system import erofs_image
+from holdall.errors import CorruptError, NoSpaceError, ProgramError, UnsupportedError, UsageError
+from holdall.system import erofs_image, squashfs_image
 from holdall.system.erofs_image import Found
 from holdall.system.files import remove_tree
-from holdall.system.process import find_program, run, run_capped
+from holdall.system.process import find_program, run
 
 EROFS, SQUASHFS = "erofs", "squashfs"
 KINDS = (EROFS, SQUASHFS)
@@ -29,9 +28,7 @@ _CLUSTER = 64 * 2**10  # of EROFS, in the same way
 _NO_COPYING = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _PLAIN_SQUASHFS = ("-noI", "-noId", "-noD", "-noF", "-noX")
 _MEMORY = ("-data-queue", "64", "-frag-queue", "64")  # MB of unsquashfs
-_ATTRIBUTES_AT = 56  # struct squashfs_super_block: xattr_id_table_start
-_LISTED = re.compile(rb"([-dlbcps][-rwxsStT]{9}) 0/0 +(\d+) [-\d]{10} [\d:]{5} /?(.*)", re.DOTALL)
-_ARROW = " -> "
+_LONG_NAME = 255  # bytes: mkfs.erofs 1.5 takes no more than 254
 _LINE = 64  # bytes that telling of an entry takes at least
 _FULL = "No space left on device"
 # unlike the caller's: mksquashfs takes no times beside SOURCE_DATE_EPOCH
@@ -82,9 +79,24 @@ def make(kind: str, folder: str, image: str, *, name: bytes, level: int) -> None
     """
     program = maker(kind)
     if kind == EROFS:
-        _run([program, *_erofs_options(name, level), image, folder])
+        try:
+            _run([program, *_erofs_options(name, level), image, folder])
+        except ProgramError as error:
+            if (held := _longest_name(folder)) and len(held) >= _LONG_NAME:
+                raise UnsupportedError(
+                    f"This {_PROGRAMS[kind].maker} makes no image of kind erofs with a name as long"
+                    f" as {held[:40].decode(errors='replace')!a}…; one of kind squashfs can hold it"
+                    " (--image squashfs)."
+                ) from error
+            raise
     else:
         _run([program, folder, image, *_squashfs_options(level)])
+
+
+def _longest_name(folder: str) -> bytes:
+    """The longest name of what is in a folder, in bytes."""
+    names = (name for _, *held in os.walk(os.fsencode(folder)) for name in (*held[0], *held[1]))
+    return max(names, key=len, default=b"")
 
 
 def _erofs_options(name: bytes, level: int) -> Sequence[str]:
@@ -116,46 +128,20 @@ def listing(kind: str, fd: int, offset: int, size: int, *, limit: int) -> dict[s
     """Every entry of the image at `offset` of an open file by its path, the root's as "".
 
     Raises CorruptError for what is no image, has extended attributes or owners, or takes more than
-    `limit` bytes to tell; UnsupportedError.
+    `limit` bytes to tell.
     """
+
+    def read(start: int, length: int) -> bytes:
+        room = min(length, size - start)
+        return os.pread(fd, room, offset + start) if room > 0 else b""
+
     found: dict[str, Found] = {}
-    if kind == EROFS:
-
-        def read(start: int, length: int) -> bytes:
-            room = min(length, size - start)
-            return os.pread(fd, room, offset + start) if room > 0 else b""
-
-        listed = erofs_image.entries(read, limit // _LINE)
-    else:
-        listed = _squashfs_entries(fd, offset, limit)
-    for path, entry in listed:
+    read_out = erofs_image.entries if kind == EROFS else squashfs_image.entries
+    for path, entry in read_out(read, limit // _LINE):
         if path in found:
             raise CorruptError("The image has two files of one name.")
         found[path] = entry
     return found
-
-
-def _squashfs_entries(fd: int, offset: int, limit: int) -> Iterator[tuple[str, Found]]:
-    if os.pread(fd, 8, offset + _ATTRIBUTES_AT) != b"\xff" * 8:
-        raise CorruptError("The image is no squashfs image without extended attributes.")
-    program = reader(SQUASHFS)
-    options = ("-lln", "-UTC", "-dest", "", "-no-progress", "-offset", str(offset))
-    try:
-        said = run_capped([program, *options, path_of(fd)], env=_SURROUNDINGS, limit=limit)
-    except ProgramError as error:
-        raise CorruptError(f"The image cannot be read: {error}") from error
-    for line in said.split(b"\n")[:-1]:
-        parts = _LISTED.fullmatch(line)
-        if parts is None:
-            raise CorruptError("The image has an entry that no app's image has.")
-        mode, size, name = parts[1].decode(), int(parts[2]), _text(parts[3])
-        if mode[0] == "l":
-            # a link's own length says where its name ends
-            end = len(parts[3]) - size - len(_ARROW)
-            name, target = _text(parts[3][: max(end, 0)]), _text(parts[3][max(end, 0) :])
-            yield name, Found(mode, size, target.removeprefix(_ARROW))
-        else:
-            yield name, Found(mode, 0 if mode[0] == "d" else size)
 
 
 def path_of(fd: int) -> str:
@@ -182,7 +168,7 @@ def extract(
                 _run([program, f"--extract={folder}.d/files", "--no-preserve", path])
         _check_regular(f"{folder}.d/files", paths)
         os.rename(f"{folder}.d/files", folder)
-    except ProgramError as error:
+    except (ProgramError, FileNotFoundError) as error:
         raise CorruptError(f"The image cannot be read: {error}") from error
     finally:
         remove_tree(f"{folder}.d")
@@ -259,7 +245,3 @@ def copy_range(fd: int, out: int, size: int, *, start: int = 0) -> None:
             raise
         while start < end and (step := os.sendfile(out, fd, start, min(end - start, 2**24))):
             start += step
-
-
-def _text(data: bytes) -> str:
-    return data.decode(errors="surrogateescape")
