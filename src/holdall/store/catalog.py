@@ -335,7 +335,7 @@ def writing(layout: Layout, *, wait: float = 0.0, grace: float = GRACE) -> Itera
     """
     from holdall.store.guard import check_ours
     from holdall.system.files import plain_errors
-    from holdall.system.locks import take_exclusive
+    from holdall.system.locks import open_lock, take_exclusive
 
     mask = os.umask(0o022)
     os.umask(mask | 0o022)
@@ -343,11 +343,11 @@ def writing(layout: Layout, *, wait: float = 0.0, grace: float = GRACE) -> Itera
         with plain_errors(f"The store {layout.root} cannot be written"):
             os.makedirs(layout.root, exist_ok=True)
             check_ours(layout)
-            fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            fd = open_lock(layout.lock)
         try:
             if not take_exclusive(fd, wait=max(wait, grace)):
                 raise BusyError(
-                    f"Process {_holder(fd)} is changing the store {layout.root}; try again, or use "
+                    f"{_holder(fd)} is changing the store {layout.root}; try again, or use "
                     "--wait SECONDS."
                 )
             os.pwrite(fd, f"{os.getpid():<10}\n".encode(), 0)
@@ -359,7 +359,12 @@ def writing(layout: Layout, *, wait: float = 0.0, grace: float = GRACE) -> Itera
 
 
 def _holder(fd: int) -> str:
-    return os.pread(fd, 32, 0).decode(errors="replace").strip() or "of another user"
+    """Who has the lock: the last one that wrote its number down, where that is still there."""
+    from holdall.system.locks import has_open
+
+    number = os.pread(fd, 32, 0).strip()
+    known = number.isdigit() and has_open(int(number), fd)
+    return f"Process {int(number)}" if known else "Another process"
 
 
 def history(layout: Layout, ref: Ref) -> list[dict[str, Any]]:

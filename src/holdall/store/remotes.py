@@ -148,15 +148,14 @@ def holding(remote: Remote, *, wait: float = 0.0) -> Iterator[None]:
     Raises BusyError when another one does for longer than half a minute, or `wait` seconds.
     """
     from holdall.store.guard import check_folder
-    from holdall.system.locks import take_exclusive
+    from holdall.system.locks import open_lock, take_exclusive
 
     mask = os.umask(0o022)
     os.umask(mask | 0o022)
     try:
         with plain_errors(f"What the remote {remote.name} says cannot be kept"):
             check_folder(remote.folder)
-            path = f"{remote.folder}/lock"
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            fd = open_lock(f"{remote.folder}/lock")
         try:
             if not take_exclusive(fd, wait=max(wait, _PATIENCE)):
                 raise BusyError(

@@ -5,8 +5,33 @@ import fcntl
 import os
 import struct
 import time
+from contextlib import suppress
 
 _FLOCK = "hhqqi"  # struct flock: type, whence, start, length, pid
+
+
+def open_lock(path: str) -> int:
+    """Open a file to lock, made where it is missing, which only its owner may open.
+
+    Whoever may read a file may lock it, and keep everybody else waiting.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    status = os.fstat(fd)
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+        os.fchmod(fd, 0o600)
+    return fd
+
+
+def has_open(process: int, fd: int) -> bool:
+    """Whether a process has the same file open; False where this one may not know."""
+    wanted = os.fstat(fd)
+    folder = f"/proc/{process}/fd"
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            with suppress(OSError):
+                if os.path.samestat(os.stat(f"{folder}/{name}"), wanted):
+                    return True
+    return False
 
 
 def try_exclusive(fd: int) -> bool:

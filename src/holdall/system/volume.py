@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from holdall.errors import BusyError, NoSpaceError, NotFoundError, ProgramError
-from holdall.system.locks import take_exclusive
+from holdall.errors import BusyError, CorruptError, NoSpaceError, NotFoundError, ProgramError
+from holdall.system.locks import open_lock, take_exclusive
 from holdall.system.process import find_program, run
 
 _OPTIONS = "noatime,nodev,nosuid,nodiscard"
@@ -22,6 +22,7 @@ _MARGIN = 192 * 2**20
 _STEP = 16 * 2**20
 _PATIENCE = 600.0
 _BALANCED = 80  # per cent of use up to which parts are packed together before shrinking
+_MAGIC, _MAGIC_AT = b"_BHRfS_M", 2**16 + 64  # in the first superblock
 _PACKAGE = "btrfs-progs"
 _MINIMUM = (5, 4)
 
@@ -128,7 +129,8 @@ class Volume(NamedTuple):
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep other processes from the volume: mounted twice at once, it would be by two loops."""
-        fd = os.open(self.store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # not the store's folder, which everybody may read, and so lock
+        fd = open_lock(f"{self.store}/volume.lock")
         try:
             if not take_exclusive(fd, wait=_PATIENCE):
                 raise BusyError(f"Another process is changing {self.file}; try again.")
@@ -166,12 +168,33 @@ class Volume(NamedTuple):
             raise NotFoundError(
                 f"{self.file} is missing, and with it all that was installed there."
             )
+        self._check()
         os.makedirs(self.point, exist_ok=True)
         device = self._device()
         options = _OPTIONS if device else f"loop,{_OPTIONS}"
         mount = find_program("mount", package="mount")
-        run([mount, "-t", "btrfs", "-o", options, device or self.file, self.point])
+        try:
+            run([mount, "-t", "btrfs", "-o", options, device or self.file, self.point])
+        except ProgramError as error:
+            if "superblock" in "\n".join(error.__notes__):
+                raise self._spoiled() from error
+            raise
         self._catch_up()
+
+    def _check(self) -> None:
+        """Raise CorruptError for a file that is not even the beginning of a btrfs."""
+        fd = os.open(self.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if os.pread(fd, len(_MAGIC), _MAGIC_AT) != _MAGIC:
+                raise self._spoiled()
+        finally:
+            os.close(fd)
+
+    def _spoiled(self) -> CorruptError:
+        return CorruptError(
+            f"{self.file} is damaged and cannot be mounted as btrfs; put a copy of it back, or move"
+            " it away and `holdall repair` from a bundle each app that was installed in it."
+        )
 
     def _catch_up(self) -> None:
         """Use all of the file, which is larger where growing or shrinking was interrupted."""

@@ -9,7 +9,7 @@ from holdall.errors import BusyError, NotFoundError
 from holdall.model.catalogue import Segment
 from holdall.model.offer import content_name
 from holdall.system.files import plain_errors
-from holdall.system.locks import take_exclusive
+from holdall.system.locks import open_lock, take_exclusive
 
 OWN = ".holdall"
 
@@ -103,9 +103,7 @@ def holding(layout: Layout, *, wait: float = 0.0, new: bool = False) -> Iterator
         check_is_one(layout)
     with plain_errors(f"The repository {layout.root} cannot be changed"):
         os.makedirs(layout.own, exist_ok=True)
-        fd = os.open(
-            f"{layout.own}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
-        )
+        fd = open_lock(f"{layout.own}/lock")
         try:
             if not take_exclusive(fd, wait=wait):
                 raise BusyError(
