@@ -142,3 +142,20 @@ def test_a_link_in_the_place_of_an_image_is_refused(
     victim.accepts("repair", installed_bundle)
     victim.accepts("verify")
     assert not image.is_symlink()
+
+
+@pytest.mark.root
+def test_where_no_folder_has_its_files_none_is_told(victim: Victim, require: Require) -> None:
+    require("mksquashfs")
+    before = json.loads(victim.accepts("info", APP))["path"]
+    victim.accepts("convert", APP, "--form", "local-image", "--image", "squashfs")
+    assert before.endswith("/files")
+    assert json.loads(victim.accepts("info", APP))["path"] == ""
+    shown = call("--root", victim.root, "info", APP)[1]
+    assert f"path: none; `holdall mount {APP} DIR`" in shown
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"signatures": [1]}', b"\xff"])
+def test_an_envelope_that_was_spoiled_is_named(victim: Victim, beside: Path, data: bytes) -> None:
+    (beside / "envelope").write_bytes(data)
+    assert "envelope was changed" in victim.refuses("info", APP).message

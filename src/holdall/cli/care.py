@@ -2,15 +2,19 @@
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from holdall.cli.command import Command
 from holdall.cli.output import Output, size_of
-from holdall.errors import CorruptError, NotFoundError, UsageError
+from holdall.errors import CorruptError, NotFoundError, UnsupportedError, UsageError
 from holdall.journeys import cleanup, exporting
 from holdall.journeys.host import Host
 from holdall.journeys.recovery import recover_if_needed
 from holdall.model.ref import RefPattern
 from holdall.store.catalog import writing
+
+if TYPE_CHECKING:
+    from holdall.journeys.verify import Verified
 
 
 def _verify(arguments: argparse.Namespace, host: Host, out: Output) -> int:
@@ -23,11 +27,21 @@ def _verify(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     )
     lines = []
     for item in results:
-        state = f"{len(item.faults)} faults" if item.faults else "whole"
-        lines.append(f"{item.ref} {item.version}: {item.files} files, {state}.")
+        lines.append(f"{item.ref} {item.version}: {_state(item)}")
         lines += [f"  {path}: {fault}" if path else f"  {fault}" for path, fault in item.faults]
     out.result([item._asdict() for item in results], lines or ["Nothing is installed."])
-    return CorruptError.exit_code if any(item.faults for item in results) else 0
+    if any(item.faults for item in results):
+        return CorruptError.exit_code
+    return UnsupportedError.exit_code if any(item.unchecked for item in results) else 0
+
+
+def _state(item: "Verified") -> str:
+    """What was found of one version, in a sentence."""
+    if not item.faults and item.unchecked:
+        return f"not checked. {item.unchecked}"
+    many = "1 file" if item.files == 1 else f"{item.files} files"
+    found = "1 fault" if len(item.faults) == 1 else f"{len(item.faults)} faults"
+    return f"{many}, {found if item.faults else 'whole'}."
 
 
 def _verify_arguments(parser: argparse.ArgumentParser) -> None:

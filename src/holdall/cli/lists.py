@@ -9,6 +9,7 @@ from holdall.journeys import listing
 from holdall.journeys.host import Event, Host
 from holdall.journeys.recovery import recover_if_needed
 from holdall.model.ref import RefPattern
+from holdall.store.steady import steadily
 from holdall.system.files import each_child
 
 
@@ -72,6 +73,8 @@ def _info_lines(facts: dict[str, object]) -> list[str]:
         "%Y-%m-%d %H:%M", time.localtime(int(str(facts["installed"])))
     )
     shown["size"] = size_of(int(str(facts["size"])))
+    if not facts["path"]:
+        shown["path"] = f"none; `holdall mount {facts['id']} DIR` shows its files in a folder"
     lines = []
     for name, value in shown.items():
         if isinstance(value, dict):
@@ -127,11 +130,15 @@ def _path(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     deployment = host.catalog.current(RefPattern.parse(arguments.ref))
     if arguments.version:
         deployment = host.catalog.version(deployment.ref, arguments.version)
-    path = deployment.files
-    if deployment.form != "tree":
+
+    def find() -> str:
+        if deployment.form == "tree":
+            return deployment.files
         from holdall.journeys.forming import plain_folder
 
-        path = plain_folder(host, deployment)
+        return plain_folder(host, deployment)
+
+    path = steadily(deployment, find)
     out.result({"ref": str(deployment.ref), "path": path}, [path])
     return 0
 

@@ -39,6 +39,7 @@ LAUNCH: Final = "launch"
 ARGUMENTS: Final = "launch.args"
 FILTER: Final = "launch.seccomp"
 
+_TRIES = 5
 _ROOT_FOLDERS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _COMMAND, _OWN = Variable("HOLDALL_COMMAND"), Variable("own")
 _FIXED, _RUNTIME, _BUS = Variable("fixed"), Variable("runtime"), Variable("bus")
@@ -151,6 +152,7 @@ def _launch(manifest: Manifest, sandbox: Sandbox, place: Place, *, filtered: boo
         + steps((*before, *sandbox.steps, *after))
         + _DRY_RUN
         + _buses(sandbox.buses)
+        + _unless_changed(manifest, place)
         + f'$start bwrap {words((*arguments, *sandbox.items, *command))} "$@"'
         + f" {redirected} 6<<PASSWD 7<<GROUP\n{_ACCOUNTS}"
     )
@@ -158,15 +160,6 @@ def _launch(manifest: Manifest, sandbox: Sandbox, place: Place, *, filtered: boo
 
 def _unless_mounted(manifest: Manifest, place: Place) -> str:
     """The lines that have holdall mount first what lies in no plain folder: it comes back here."""
-    folders = [f"{place.deployment}/files"]
-    if manifest.runtime_ref is not None:
-        folders.append(f"{place.store}/active/{manifest.runtime_ref}/files")
-    # a link leads to nothing while the store's own volume is not mounted
-    missing = " || ".join(
-        f"[ -e {quoted(f'{folder}/{NOT_MOUNTED}')} ]"
-        f" || {{ [ -h {quoted(folder)} ] && [ ! -d {quoted(folder)} ]; }}"
-        for folder in folders
-    )
     digest = os.path.basename(place.deployment)
     named = f"--root {quoted(place.store)} run {manifest.ref} --version {digest}"
     interpreter = quoted(sys.executable or "/usr/bin/python3")
@@ -176,13 +169,44 @@ def _unless_mounted(manifest: Manifest, place: Place) -> str:
     )
     return (
         f'if [ -z "$HOLDALL_DRY_RUN" ] && [ "$HOLDALL_ENTERED" != {quoted(place.deployment)} ]'
-        f" && {{ {missing}; }}; then\n"
+        f" && {{ {_missing(manifest, place)}; }}; then\n"
         f'set -- {named} ${{HOLDALL_COMMAND:+--command="$HOLDALL_COMMAND"}} -- "$@"\n'
         # -P: the working directory may be anyone's, and is no place for modules
         f'[ -x {interpreter} ] && exec {interpreter} -P -m holdall "$@"\n'
         'command -v holdall >/dev/null && exec holdall "$@"\n'
         f"printf '%s\\n' {quoted(f'holdall: {sentence}')} >&2; exit 7\n"
         "fi\n"
+    )
+
+
+def _unless_changed(manifest: Manifest, place: Place) -> str:
+    """The last lines before the sandbox: they begin anew where the version was converted meanwhile.
+
+    A few times: an app may have a file of that name. Between them and the sandbox's own mounts are
+    the milliseconds that bwrap takes to start.
+    """
+    sentence = f"{manifest.id} {manifest.version} was removed in this moment."
+    return (
+        'if [ -z "$HOLDALL_DRY_RUN" ]; then\n'
+        f"[ -r {quoted(f'{place.deployment}/{ARGUMENTS}')} ]"
+        f" || {{ printf '%s\\n' {quoted(f'holdall: {sentence}')} >&2; exit 3; }}\n"
+        f'if [ "${{#HOLDALL_AGAIN}}" -lt {_TRIES} ] && {{ {_missing(manifest, place)}; }}; then\n'
+        'export HOLDALL_AGAIN="x$HOLDALL_AGAIN" HOLDALL_ENTERED=\n'
+        f'exec /bin/sh {quoted(f"{place.deployment}/{LAUNCH}")} "$@"\n'
+        "fi\nfi\n"
+    )
+
+
+def _missing(manifest: Manifest, place: Place) -> str:
+    """A test of whether the files of the app or its runtime are not to be seen."""
+    folders = [f"{place.deployment}/files"]
+    if manifest.runtime_ref is not None:
+        folders.append(f"{place.store}/active/{manifest.runtime_ref}/files")
+    # a link leads to nothing while the store's own volume is not mounted
+    return " || ".join(
+        f"[ -e {quoted(f'{folder}/{NOT_MOUNTED}')} ]"
+        f" || {{ [ -h {quoted(folder)} ] && [ ! -d {quoted(folder)} ]; }}"
+        for folder in folders
     )
 
 

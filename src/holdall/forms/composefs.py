@@ -103,6 +103,8 @@ def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:
         fault = "" if right else "the metadata image was changed"
     except FileNotFoundError:
         fault = "the metadata image is missing"
+    except CorruptError as error:
+        fault = str(error)
     except OSError as error:
         # a damaged block: the disk's own word for it, or fs-verity's
         if error.errno != errno.EIO:

@@ -211,6 +211,8 @@ def faults(file: str, record: Mapping[str, Any], *, fast: bool) -> list[Fault]:
             right = (found.digest, found.size) == (record["digest"], record["size"])
     except FileNotFoundError:
         return [("", f"the image {os.path.basename(file)} is missing")]
+    except CorruptError as error:
+        return [("", str(error))]
     except OSError as error:
         # a damaged block: the disk's own word for it, or fs-verity's
         if error.errno != errno.EIO:

@@ -3,12 +3,14 @@
 On a start path: imports as little as can be.
 """
 
+import os
 from typing import Any, NamedTuple
 
 from holdall.errors import CorruptError
 from holdall.journeys.host import Host
 from holdall.model.ref import Ref, RefPattern
 from holdall.store.catalog import Deployment, history
+from holdall.store.layout import NOT_MOUNTED
 
 
 class Listed(NamedTuple):
@@ -84,7 +86,7 @@ def info(host: Host, pattern: RefPattern, version: str | None = None) -> dict[st
         "ref": str(deployment.ref),
         "release": deployment.digest,
         "form": deployment.form,
-        "path": deployment.files,
+        "path": "" if lies_in_no_folder(deployment) else deployment.files,
         "installed": int(deployment.installed),
         "signed_by": signers(deployment),
         "versions": [item.version for item in host.catalog.deployments(deployment.ref)],
@@ -97,11 +99,24 @@ def info(host: Host, pattern: RefPattern, version: str | None = None) -> dict[st
     }
 
 
+def lies_in_no_folder(deployment: Deployment) -> bool:
+    """Whether there is no folder with its files unless it is mounted for somebody."""
+    return os.path.lexists(f"{deployment.files}/{NOT_MOUNTED}")
+
+
 def signers(deployment: Deployment) -> list[str]:
-    """The fingerprints in a deployment's envelope; they were checked on the way in."""
+    """The fingerprints in a deployment's envelope; they were checked on the way in.
+
+    Raises CorruptError when it was spoiled on the disk since.
+    """
     import json
 
-    return [item["keyid"] for item in json.loads(deployment.read("envelope"))["signatures"]]
+    try:
+        return [item["keyid"] for item in json.loads(deployment.read("envelope"))["signatures"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CorruptError(
+            f"{deployment.path}/envelope was changed; `holdall repair` puts it back."
+        ) from error
 
 
 def events(host: Host, pattern: RefPattern) -> list[dict[str, Any]]:

@@ -3,13 +3,11 @@
 On the start path of apps that have to be mounted: imports as little as can be.
 """
 
-import os
-
 from holdall.desktop.start import must_be_mounted
-from holdall.errors import HoldallError, NotFoundError
 from holdall.journeys.host import Host
 from holdall.model.ref import Ref
 from holdall.store.catalog import Deployment
+from holdall.store.steady import steadily
 from holdall.system.means import Means
 from holdall.system.mounting import Mount, perform
 from holdall.system.namespace import leave_host
@@ -19,24 +17,30 @@ def enter(host: Host, deployment: Deployment) -> None:
     """Mount what an app and its runtime need, where this process and those after it see it.
 
     Without anything to mount nothing is changed. Raises UnsupportedError with what would help,
-    CorruptError, ProgramError, and NotFoundError for what was removed in this moment.
+    CorruptError, ProgramError, and what `steadily` raises.
     """
-    try:
-        runtime = _runtime_of(host, deployment)
-        needed = [one for one in (deployment, runtime) if one and must_be_mounted(one.path)]
-        means = Means(host.layout.root)
-        means.user_namespaces = True  # there will be one, or none is needed
-        # asked before leaving: a volume that all apps share is mounted for the host
-        found = [(mount_of(host, one, means), one.files) for one in needed]
-        mounts = [(mount, files) for mount, files in found if mount is not None]
-        if mounts:
-            leave_host()
-        for mount, files in mounts:
-            perform(mount, files)
-    except (HoldallError, OSError) as error:
-        if os.path.isdir(deployment.path):
-            raise
-        raise NotFoundError(f"{deployment.ref} was removed in this moment.") from error
+    steadily(deployment, lambda: _enter(host, deployment))
+
+
+def _enter(host: Host, deployment: Deployment) -> None:
+    runtime = _runtime_of(host, deployment)
+    if runtime is None:
+        _mount_all(host, deployment)
+    else:
+        steadily(runtime, lambda: _mount_all(host, deployment, runtime))
+
+
+def _mount_all(host: Host, *deployments: Deployment) -> None:
+    needed = [one for one in deployments if must_be_mounted(one.path)]
+    means = Means(host.layout.root)
+    means.user_namespaces = True  # there will be one, or none is needed
+    # asked before leaving: a volume that all apps share is mounted for the host
+    found = [(mount_of(host, one, means), one.files) for one in needed]
+    mounts = [(mount, files) for mount, files in found if mount is not None]
+    if mounts:
+        leave_host()
+    for mount, files in mounts:
+        perform(mount, files)
 
 
 def mount_of(host: Host, deployment: Deployment, means: Means) -> Mount | None:

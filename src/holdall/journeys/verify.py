@@ -3,7 +3,14 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from holdall.errors import CorruptError, HoldallError
+from holdall.errors import (
+    BusyError,
+    CorruptError,
+    DeniedError,
+    HoldallError,
+    NotFoundError,
+    UnsupportedError,
+)
 from holdall.forms.checking import inspect
 from holdall.forms.port import Fault
 from holdall.journeys.forming import form_of, place_of, reading
@@ -12,14 +19,16 @@ from holdall.journeys.installed import installed_tree
 from holdall.model.ref import RefPattern
 from holdall.model.tree import Tree
 from holdall.store.catalog import Deployment
+from holdall.store.steady import steadily
 from holdall.store.trust_state import publisher_of, read_keyring
+from holdall.system.files import in_words
 from holdall.trust.envelope import open_envelope
 
 
 class Verified(NamedTuple):
     """One installed version: what is wrong with it, as a sentence for each path.
 
-    `fast` asked the kernel for digests.
+    `fast` asked the kernel for digests. `unchecked` is why its files could not be read here, or "".
     """
 
     ref: str
@@ -29,6 +38,7 @@ class Verified(NamedTuple):
     size: int
     faults: tuple[tuple[str, str], ...]
     fast: bool
+    unchecked: str = ""
 
 
 def verify(
@@ -52,16 +62,31 @@ def verify(
     for ref in refs:
         active = catalog.active(ref)
         chosen += catalog.deployments(ref) if every_version else [active] if active else []
-    return [_verify_one(host, item, fast=fast, report=report) for item in chosen]
+    found = [_verify_steadily(host, item, fast=fast, report=report) for item in chosen]
+    return [one for one in found if one is not None]
+
+
+def _verify_steadily(
+    host: Host, deployment: Deployment, *, fast: bool, report: Report
+) -> Verified | None:
+    """The same for one version whose form may be changed meanwhile; None when it was removed."""
+    try:
+        return steadily(
+            deployment,
+            lambda: _verify_one(host, deployment, fast=fast, report=report),
+            settled=lambda found: not found.faults and not found.unchecked,
+        )
+    except NotFoundError:
+        return None
+    except BusyError as error:
+        return _unread(deployment, error, fast=fast)
 
 
 def _verify_one(host: Host, deployment: Deployment, *, fast: bool, report: Report) -> Verified:
     try:
         tree, version = signed_tree(host, deployment)
     except (HoldallError, OSError) as error:
-        return Verified(
-            str(deployment.ref), "?", deployment.digest, 0, 0, (("", str(error)),), fast
-        )
+        return _unread(deployment, error, fast=fast)
     total = sum(tree.contents.values())
     done = 0
 
@@ -70,10 +95,11 @@ def _verify_one(host: Host, deployment: Deployment, *, fast: bool, report: Repor
         done = min(done + size, total)  # a content may have an inode for each mode
         report(Event(f"Verifying {deployment.ref.id} {version}", done, total))
 
+    unchecked = ""
     try:
         faults = _faults(host, deployment, tree, fast=fast, report=told)
     except (HoldallError, OSError) as error:
-        faults = [("", str(error))]
+        faults, unchecked = _judged(error)
     return Verified(
         str(deployment.ref),
         version,
@@ -82,7 +108,24 @@ def _verify_one(host: Host, deployment: Deployment, *, fast: bool, report: Repor
         tree.size,
         tuple(faults),
         fast,
+        unchecked,
     )
+
+
+def _unread(deployment: Deployment, error: HoldallError | OSError, *, fast: bool) -> Verified:
+    """A version of which not even the list of its files can be had."""
+    faults, unchecked = _judged(error)
+    ref = str(deployment.ref)
+    return Verified(ref, "?", deployment.digest, 0, 0, tuple(faults), fast, unchecked)
+
+
+def _judged(error: HoldallError | OSError) -> tuple[list[Fault], str]:
+    """What keeps a version from being read: a fault of its own, or why it is unchecked."""
+    if isinstance(error, OSError):
+        error = in_words(error, "It cannot be read")
+    if isinstance(error, UnsupportedError | DeniedError | BusyError):
+        return [], str(error)
+    return [("", str(error))], ""
 
 
 def _faults(
