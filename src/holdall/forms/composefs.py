@@ -18,6 +18,7 @@ from holdall.forms.port import Cell, Fault, Place, Traits, Work
 from holdall.model.digest import Digest, Hasher, digest_of
 from holdall.model.tree import File, Tree
 from holdall.store import pool
+from holdall.store.guard import is_roots
 from holdall.system.files import write_new
 from holdall.system.kernel import enable_verity, measure_verity
 from holdall.system.means import Means
@@ -77,11 +78,6 @@ def mount(place: Place, means: Means) -> Mount | None:
 
     The image is read, which takes milliseconds, unless fs-verity holds its digest.
     """
-    if reason := means.lacking(*_NEEDS):
-        raise UnsupportedError(
-            f"This app lies in the form {TRAITS.name}, which cannot be mounted here: {reason}; as "
-            "root, `holdall convert` brings it to the form tree or pool."
-        )
     image = f"{place.folder}/{_IMAGE}"
     try:
         digest = _measure(image, fast=True)
@@ -91,6 +87,16 @@ def mount(place: Place, means: Means) -> Mount | None:
         ) from error
     if digest != place.record.get("digest"):
         raise CorruptError(f"{image} was changed; `holdall repair` makes it anew from a bundle.")
+    if reason := means.lacking(*_NEEDS):
+        raise UnsupportedError(
+            f"This app lies in the form {TRAITS.name}, which cannot be mounted here: {reason}; as "
+            "root, `holdall convert` brings it to the form tree or pool."
+        )
+    if not is_roots(place.store, image):
+        raise UnsupportedError(
+            f"{image} may be written by others than root, and the kernel parses nothing of theirs; "
+            "have the store belong to root alone, or use the form tree or pool."
+        )
     return Composed(image, f"{place.folder}/{_OBJECTS}", verity=bool(place.record.get("verity")))
 
 

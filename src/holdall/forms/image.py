@@ -74,12 +74,12 @@ def _keep(work: Work, parcel: Parcel) -> dict[str, Any]:
 def mount(place: Place, means: Means) -> Mount | None:
     """See `holdall.forms.port.Form`."""
     kernel = bool(place.record["local"] or place.record["kernel"])
-    return imaging.mount(_file(place), place.record, means, kernel=kernel)
+    return imaging.mount(place, _name(place), means, kernel=kernel)
 
 
 def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:  # noqa: ARG001 - one file
     """See `holdall.forms.port.Form`."""
-    return imaging.faults(_file(place), place.record, fast=fast)
+    return imaging.faults(f"{place.folder}/{_name(place)}", place.record, fast=fast)
 
 
 def sweep(store: str) -> int:  # noqa: ARG001 - nothing is shared
@@ -99,5 +99,5 @@ def cells(means: Means) -> dict[str, Cell]:
     }
 
 
-def _file(place: Place) -> str:
-    return f"{place.folder}/{_IMAGE if place.record['local'] else _BUNDLE}"
+def _name(place: Place) -> str:
+    return _IMAGE if place.record["local"] else _BUNDLE

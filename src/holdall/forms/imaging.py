@@ -11,10 +11,11 @@ from typing import Any, NamedTuple, assert_never
 
 from holdall.errors import CorruptError, NotFoundError, UnsupportedError
 from holdall.forms import laying
-from holdall.forms.port import NOT_MOUNTED, Cell, Fault, Work
+from holdall.forms.port import NOT_MOUNTED, Cell, Fault, Place, Work
 from holdall.model import tree as trees
 from holdall.model.digest import BLOCK, Digest, digest_of_leaves, leaf_hashes
 from holdall.model.tree import Directory, File, Symlink, Tree
+from holdall.store.guard import is_roots
 from holdall.system import images
 from holdall.system.erofs_image import Found
 from holdall.system.files import remove_tree, write_new
@@ -26,6 +27,7 @@ _LINE = 128  # bytes a program may take to tell of an entry, beside its name
 _PIECE = 256 * BLOCK
 _MAKERS = {images.EROFS: "mkfs.erofs", images.SQUASHFS: "mksquashfs"}
 _SERVERS = {images.EROFS: "erofsfuse", images.SQUASHFS: "squashfuse"}
+_NOT_ROOTS = " The kernel reads it for root alone, and only what nobody else may have written."
 _KERNEL = {images.EROFS: "kernel_erofs", images.SQUASHFS: "kernel_squashfs"}
 
 
@@ -221,24 +223,25 @@ def faults(file: str, record: Mapping[str, Any], *, fast: bool) -> list[Fault]:
     return [] if right else [("", f"the image {os.path.basename(file)} was changed")]
 
 
-def mount(file: str, record: Mapping[str, Any], means: Means, *, kernel: bool) -> Mount:
-    """What makes an image readable, by the kernel if it may parse it and can.
+def mount(place: Place, name: str, means: Means, *, kernel: bool) -> Mount:
+    """What makes the image of that name in a place readable, by the kernel if it may and can.
 
-    Its bytes are not read: fs-verity has the kernel check them when they are, and verifying does.
-    Raises UnsupportedError, NotFoundError without the file, and CorruptError where fs-verity holds
-    another digest for it.
+    The kernel is never given a file that somebody but root may have written. Its bytes are not
+    read: fs-verity has the kernel check them when they are, and verifying does. Raises
+    UnsupportedError, NotFoundError without the file, and CorruptError where fs-verity holds another
+    digest for it.
     """
+    file, record = f"{place.folder}/{name}", place.record
     kind, offset = str(record["kind"]), int(record["offset"])
-    if kernel and not means.lacking(_KERNEL[kind]):
-        _check_measured(file, record, means)
+    _check_measured(file, record, means)
+    if kernel and not means.lacking(_KERNEL[kind]) and is_roots(place.store, file):
         return KernelImage(kind, file, offset, int(record["size"]))
     reason = _lacking_in_user_space(kind, means)
     if reason:
         raise UnsupportedError(
             f"This app lies in an image of kind {kind}, which cannot be read here: {reason}."
-            f"{'' if kernel else kernel_hint(kind, means)}"
+            f"{_NOT_ROOTS if kernel else kernel_hint(kind, means)}"
         )
-    _check_measured(file, record, means)
     return ServedImage(kind, str(means.program(_SERVERS[kind])), file, offset)
 
 

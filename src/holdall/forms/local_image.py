@@ -33,7 +33,7 @@ def lay_down(work: Work) -> dict[str, Any]:
 
 def mount(place: Place, means: Means) -> Mount | None:
     """See `holdall.forms.port.Form`."""
-    return imaging.mount(f"{place.folder}/{_IMAGE}", place.record, means, kernel=True)
+    return imaging.mount(place, _IMAGE, means, kernel=True)
 
 
 def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:  # noqa: ARG001 - one file

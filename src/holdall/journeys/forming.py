@@ -117,19 +117,21 @@ def place_of(host: Host, deployment: Deployment) -> Place:
     return Place(host.layout.root, deployment.path, deployment.record)
 
 
-def folder_of(host: Host, deployment: Deployment, views: Views) -> str:
+def folder_of(host: Host, deployment: Deployment, views: Views, *, suspect: bool = False) -> str:
     """A folder with a deployment's files, mounted for this process where that is needed.
 
+    What is `suspect`, as it is not what was made here, is never given to the kernel to parse.
     Raises UnsupportedError where that cannot be done.
     """
-    return views.folder(place_of(host, deployment), form_of(deployment), means_of(host))
+    means = _means(host, suspect=suspect)
+    return views.folder(place_of(host, deployment), form_of(deployment), means)
 
 
 @contextmanager
-def reading(host: Host, place: Place) -> Iterator[str]:
-    """A folder with the files of what lies at `place`, for a while."""
+def reading(host: Host, place: Place, *, suspect: bool = False) -> Iterator[str]:
+    """A folder with the files of what lies at `place`, for a while; `suspect` as in `folder_of`."""
     with Views() as views:
-        yield views.folder(place, form_named(place.record["form"]), means_of(host))
+        yield views.folder(place, form_named(place.record["form"]), _means(host, suspect=suspect))
 
 
 def base_of(host: Host, ref: Ref, form: Form) -> Base | None:
@@ -167,6 +169,13 @@ def warnings(host: Host, ref: Ref, decision: Decision, record: Mapping[str, Any]
         yield f"This file system has no reflinks; files of {ref.id} are hard links."
     if traits.privileged and host.layout.root == SYSTEM:
         yield f"As {traits.name} only root can run {ref.id}; other users of this store cannot."
+
+
+def _means(host: Host, *, suspect: bool) -> Means:
+    means = means_of(host)
+    if suspect:
+        means.trust_no_image()
+    return means
 
 
 def keep_record(decision: Decision, staged: str, record: dict[str, Any]) -> Place:

@@ -144,7 +144,7 @@ def _faulty(
             # without the image over them, which may be what is damaged
             held, folder = form.TRAITS.seed(place, tree)[:2]
         else:
-            held, folder = tree, folder_of(host, item, views)
+            held, folder = tree, folder_of(host, item, views, suspect=bool(paths))
         bad = {path for path, _ in inspect(held, folder, fast=False)}
     except (HoldallError, OSError) as error:
         if isinstance(error, UnsupportedError) and not paths:

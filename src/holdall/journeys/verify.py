@@ -133,8 +133,13 @@ def _faults(
 ) -> list[Fault]:
     place = place_of(host, deployment)
     faults = form_of(deployment).inspect(place, tree, fast=fast)
-    with reading(host, place) as folder:
-        return [*faults, *inspect(tree, folder, fast=fast, report=report)]
+    try:
+        with reading(host, place, suspect=bool(faults)) as folder:
+            return [*faults, *inspect(tree, folder, fast=fast, report=report)]
+    except (HoldallError, OSError) as error:
+        if not faults or isinstance(error, (CorruptError, NotFoundError)):
+            raise
+        return faults
 
 
 def signed_tree(host: Host, deployment: Deployment) -> tuple[Tree, str]:

@@ -74,6 +74,10 @@ class Means:
             self._found[name] = next((path for one in names if (path := _which(one))), None)
         return self._found[name]
 
+    def trust_no_image(self) -> None:
+        """Have the kernel parse none from now on: what there is to mount may have been changed."""
+        self.kernel_erofs = self.kernel_squashfs = False
+
     @cached_property
     def root(self) -> bool:
         """Whether this process is root's."""
