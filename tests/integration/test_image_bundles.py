@@ -51,6 +51,12 @@ def folder(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def as_form(form: str) -> tuple[str, ...]:
+    """The options that install in a form, by the kernel where that is a choice."""
+    allowed = ("--allow-kernel-parser",) if form == "image" else ()
+    return ("--form", form, *allowed)
+
+
 def installed(victim: Victim) -> dict[str, bytes]:
     (files,) = victim.root.glob("active/*/*/*")
     return {name: (files / "files" / name).read_bytes() for name in FILES["1.0"]}
@@ -119,7 +125,7 @@ def test_nothing_else_is_left_in_the_store(store: Victim, folder: Path) -> None:
 
 @pytest.mark.parametrize("form", ["tree", pytest.param("image", marks=pytest.mark.root)])
 def test_it_may_come_as_a_stream(store: Victim, folder: Path, form: str) -> None:
-    assert piped(store, folder / "1.0.holdall", "--form", form, "--allow-kernel-parser") == 0
+    assert piped(store, folder / "1.0.holdall", *as_form(form)) == 0
     store.accepts("verify")
 
 
@@ -212,7 +218,7 @@ def shop(tmp_path: Path, kind: str) -> Iterator[Shop]:
 @pytest.mark.parametrize("form", ["tree", pytest.param("image", marks=pytest.mark.root)])
 def test_it_is_installed_from_a_remote(store: Victim, shop: Shop, form: str) -> None:
     join(store, shop)
-    store.accepts("install", APP, "--form", form, "--allow-kernel-parser")
+    store.accepts("install", APP, *as_form(form))
     store.accepts("verify")
     assert versions(store) == {APP: "1.0"}
 
