@@ -23,6 +23,10 @@ class NotFoundError(HoldallError):
     exit_code = 3
 
 
+class RemovedError(NotFoundError):
+    """It was there a moment ago, and somebody removed it since."""
+
+
 class UntrustedError(HoldallError):
     """Bytes are whole, but nobody this store trusts answers for them."""
 

@@ -9,7 +9,7 @@ from holdall.journeys import listing
 from holdall.journeys.host import Event, Host
 from holdall.journeys.recovery import recover_if_needed
 from holdall.model.ref import RefPattern
-from holdall.store.steady import steadily
+from holdall.store.steady import chosen_anew, steadily
 from holdall.system.files import each_child
 
 
@@ -127,6 +127,13 @@ def _ref(parser: argparse.ArgumentParser) -> None:
 
 def _path(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     recover_if_needed(host, out.report)
+    ref, path = chosen_anew(lambda: _find(arguments, host))
+    out.result({"ref": ref, "path": path}, [path])
+    return 0
+
+
+def _find(arguments: argparse.Namespace, host: Host) -> tuple[str, str]:
+    """The ref that is meant, and the folder with its files."""
     deployment = host.catalog.current(RefPattern.parse(arguments.ref))
     if arguments.version:
         deployment = host.catalog.version(deployment.ref, arguments.version)
@@ -138,9 +145,7 @@ def _path(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
         return plain_folder(host, deployment)
 
-    path = steadily(deployment, find)
-    out.result({"ref": str(deployment.ref), "path": path}, [path])
-    return 0
+    return str(deployment.ref), steadily(deployment, find)
 
 
 def _du(arguments: argparse.Namespace, host: Host, out: Output) -> int:

@@ -9,26 +9,19 @@ import os
 from holdall.cli.command import Command
 from holdall.cli.output import Output
 from holdall.desktop.start import described, must_be_mounted, start
-from holdall.errors import NotFoundError, UsageError
+from holdall.errors import RemovedError, UsageError
 from holdall.journeys.host import Host
 from holdall.journeys.recovery import recover_if_needed
 from holdall.model.ref import RefPattern
-
-_TRIES = 3
+from holdall.store.steady import chosen_anew
 
 
 def _run(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     # launch files name their version, and know the store but not where it exports to
     if not arguments.version:
         recover_if_needed(host, out.report)
-    for left in reversed(range(_TRIES)):
-        try:
-            return _start(arguments, host, out)
-        except NotFoundError:
-            # another version may have become active, and this one been removed, just now
-            if not left:
-                raise
-    raise AssertionError
+    # another version may have become active, and this one been removed, just now
+    return chosen_anew(lambda: _start(arguments, host, out))
 
 
 def _start(arguments: argparse.Namespace, host: Host, out: Output) -> int:
@@ -37,7 +30,7 @@ def _start(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         deployment = host.catalog.version(deployment.ref, arguments.version)
     if not os.path.exists(f"{deployment.path}/launch"):
         if not os.path.isdir(deployment.path):
-            raise NotFoundError(f"{deployment.ref} was removed in this moment.")
+            raise RemovedError(f"{deployment.ref} was removed in this moment.")
         raise UsageError(
             f"{deployment.ref} is a runtime; apps run on it, it does not run by itself."
         )

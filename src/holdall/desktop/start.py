@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from holdall.errors import HoldallError, NotFoundError
+from holdall.errors import HoldallError, RemovedError
 from holdall.store.layout import NOT_MOUNTED
 from holdall.system import process
 from holdall.system.files import read_regular
@@ -37,10 +37,10 @@ def start(
 
     `entered` says that what it and its runtime need was mounted by this process; else the launch
     file sees to it. The exit status is the app's. Raises HoldallError when the shell cannot be
-    started, and NotFoundError when the app was removed in this moment.
+    started, and RemovedError when the app was removed in this moment.
     """
     if not os.path.isfile(f"{deployment}/launch"):
-        raise NotFoundError(f"{deployment} was removed in this moment.")
+        raise RemovedError(f"{deployment} was removed in this moment.")
     argv, started = _started(deployment, arguments, environment, command)
     if entered:
         started["HOLDALL_ENTERED"] = deployment

@@ -12,16 +12,15 @@ On the start path of every command: imports as little as can be.
 
 import errno
 import os
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from holdall.errors import BusyError, CorruptError, NotFoundError, UsageError
+from holdall.errors import BusyError, CorruptError, NotFoundError, RemovedError, UsageError
 from holdall.model.ref import Ref, RefPattern
 from holdall.store.layout import Layout
-from holdall.store.record import TREE, Record, parse
+from holdall.store.record import TREE, Record, parse, read_beside
 
 _FACTS = {"manifest", "size", "entries", "tree"}
 _NAMED = {"id", "version", "kind"}
@@ -54,20 +53,7 @@ class Deployment(NamedTuple):
 
         Raises OSError, and CorruptError when something else is in its place.
         """
-        path = f"{self.path}/{name}"
-        spoiled = CorruptError(f"{path} is no file any more; `holdall repair` puts it back.")
-        try:
-            # a pipe in its place is not waited for
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError as error:
-            raise spoiled if error.errno in {errno.ELOOP, errno.ENXIO} else error from error
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise spoiled
-            with open(fd, "rb", closefd=False) as file:
-                return file.read()
-        finally:
-            os.close(fd)
+        return read_beside(f"{self.path}/{name}")
 
     @property
     def record(self) -> Record:
@@ -178,7 +164,7 @@ class Catalog(NamedTuple):
         """The active deployment of what is meant; raises NotFoundError or UsageError."""
         active = self.active(self.resolve(pattern))
         if active is None:
-            raise NotFoundError(f"{pattern} was removed in this moment.")
+            raise RemovedError(f"{pattern} was removed in this moment.")
         return active
 
     def version(self, ref: Ref, version: str) -> Deployment:

@@ -1,10 +1,15 @@
-"""What a deployment's file ``form`` may say: read once, and valid from then on.
+"""What stands beside a deployment's files; and what its file ``form`` may say, valid once read.
 
 On the start path of every command: imports as little as can be.
 """
 
+import errno
+import os
+import stat
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+
+from holdall.errors import CorruptError
 
 Record = Mapping[str, Any]
 """How a deployment's files lie: the name of its form under "form", and what that form keeps."""
@@ -15,6 +20,23 @@ TREE: Final[Record] = {"form": "tree"}
 _BLOCK = 4096
 _LARGEST = 2**62
 _DIGEST = "sha256-4k:"
+
+
+def read_beside(path: str) -> bytes:
+    """The bytes of a file; raises OSError, and CorruptError when something else is in its place."""
+    spoiled = CorruptError(f"{path} is no file any more; `holdall repair` puts it back.")
+    try:
+        # a pipe in its place is not waited for
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise spoiled if error.errno in {errno.ELOOP, errno.ENXIO} else error from error
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise spoiled
+        with open(fd, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(fd)
 
 
 def parse(data: bytes) -> Record | None:

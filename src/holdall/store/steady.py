@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from holdall.errors import BusyError, HoldallError, NotFoundError
+from holdall.errors import BusyError, HoldallError, RemovedError
 from holdall.store.catalog import Deployment
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ def steadily(
 ) -> T:
     """What `act` returns, or raises, for a version that stayed the same meanwhile.
 
-    A result that is `settled` holds whatever happened. Raises NotFoundError when the version was
+    A result that is `settled` holds whatever happened. Raises RemovedError when the version was
     removed, and BusyError when it is another one again and again.
     """
     for _ in range(TRIES):
@@ -42,7 +42,20 @@ def steadily(
             os.close(held)
     else:
         raise BusyError(f"{deployment.ref} is being changed again and again; try again later.")
-    raise NotFoundError(f"{deployment.ref} was removed in this moment.")
+    raise RemovedError(f"{deployment.ref} was removed in this moment.")
+
+
+def chosen_anew(act: Callable[[], T]) -> T:
+    """What `act` returns, which chooses a version itself: again where that is removed meanwhile.
+
+    Raises RemovedError when that happens again and again.
+    """
+    for _ in range(TRIES):
+        try:
+            return act()
+        except RemovedError:
+            continue
+    return act()
 
 
 def _is_at(path: str, fd: int) -> bool:
