@@ -80,28 +80,6 @@ def run(
     return done.stdout
 
 
-def run_capped(argv: Sequence[str], *, env: Mapping[str, str], limit: int) -> bytes:
-    """The same for a program that may say too much: it is ended after `limit` bytes.
-
-    Raises ProgramError then, too.
-    """
-    import subprocess
-
-    name = os.path.basename(argv[0])
-    with subprocess.Popen(
-        list(argv), env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as program:
-        if program.stdout is None:
-            raise AssertionError(argv)
-        said = program.stdout.read(limit + 1)
-        if len(said) > limit:
-            program.kill()
-            raise ProgramError(f"{name} said more than it may.")
-    if program.returncode != 0:
-        raise ProgramError(f"{name} failed with status {program.returncode}.")
-    return said
-
-
 def replace(argv: Sequence[str], env: Mapping[str, str]) -> None:
     """Become another program; raises ProgramError when it cannot be started."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
