@@ -48,9 +48,11 @@ def seconds_until_freed(root: Path) -> float:
 def is_worked_on(root: Path) -> bool:
     """Whether a process that was started with a path below the folder still runs."""
     below = bytes(root) + b"/"
-    for told in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").iterdir():
+        # any of them may end meanwhile
         with suppress(OSError):
-            if any(word.startswith(below) for word in told.read_bytes().split(b"\0")):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if any(word.startswith(below) for word in words):
                 return True
     return False
 

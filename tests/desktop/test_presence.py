@@ -170,6 +170,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], list[st
     monkeypatch.undo()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [((), OLD), (OLD, NEW), (NEW, ())])
 def test_killed_at_any_step_the_next_call_ends_whole_and_owns_all(
     tmp_path: Path,

@@ -535,6 +535,7 @@ def mutated(source: bytes, chance: random.Random) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_mutated_images_never_crash(seed: int) -> None:
     chance = random.Random(seed)
