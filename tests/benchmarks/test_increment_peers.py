@@ -80,6 +80,7 @@ def test_a_program_within_its_limits_says_what_it_cost(tmp_path: Path) -> None:
     assert cost.peak > 1_000_000
 
 
+@pytest.mark.slow
 def test_a_program_that_computes_for_too_long_is_ended(tmp_path: Path) -> None:
     forever = (sys.executable, "-S", "-c", "while True: pass")
     with pytest.raises(BeyondLimitsError, match="no end within"):

@@ -299,6 +299,7 @@ def test_what_is_moved_is_found_moved(words: list[int], instructions: int, pages
     assert np.array_equal(image, after)
 
 
+@pytest.mark.slow
 @given(words=WORDS, begin=st.integers(0, 240), length=st.integers(0, 240), noise=st.binary())
 def test_a_window_does_not_depend_on_what_follows_it(
     words: list[int], begin: int, length: int, noise: bytes

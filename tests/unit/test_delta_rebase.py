@@ -408,6 +408,7 @@ def test_a_map_that_is_asked_often_gives_the_same_answers(pieces: int) -> None:
     assert np.array_equal(lookup.ascending(asked), moved(asked))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.8])
 def test_fields_are_found_from_anywhere_as_they_are_from_the_beginning(share: float) -> None:
     chance = np.random.default_rng(1)

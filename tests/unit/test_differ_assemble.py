@@ -64,6 +64,7 @@ CONTENTS = st.sampled_from(
 FOLDERS = st.dictionaries(PATHS, CONTENTS | st.binary(max_size=30), max_size=6)
 
 
+@pytest.mark.slow
 @given(FOLDERS, FOLDERS)
 @settings(max_examples=40)
 def test_any_tree_is_made_of_any_other(new: Folder, old: Folder) -> None:
@@ -99,12 +100,14 @@ def quoting_folders(draw: st.DrawFn) -> dict[str, bytes]:
     return folder
 
 
+@pytest.mark.slow
 @given(quoting_folders(), quoting_folders())
 @settings(max_examples=40)
 def test_lists_that_quote_lists_are_made(new: Folder, old: Folder) -> None:
     check(new, old)
 
 
+@pytest.mark.slow
 @given(quoting_folders(), quoting_folders(), quoting_folders())
 @settings(max_examples=10)
 def test_lists_that_quote_lists_are_made_of_either_of_two(
