@@ -8,9 +8,8 @@ import msgspec
 import pytest
 
 from bundles import Parts, RawTree, forge, forge_tree, manifest_of
-from holdall.delivery.bundle import sized
 from holdall.delivery.index import Place
-from holdall.delivery.zstandard import compress
+from holdall.delivery.zstandard import compress, sized
 from holdall.model.digest import digest_of
 from holdall.model.tree import Directory, File, Tree
 from hostility import Victim

@@ -8,6 +8,7 @@ import pytest
 
 from holdall.forms import composefs, imaging
 from holdall.forms.port import Place
+from holdall.journeys import bundling
 from holdall.model.tree import Tree
 
 NOTHING = Tree(())
@@ -42,5 +43,6 @@ def test_what_is_no_image_is_a_fault(tmp_path: Path, make: Make, *, fast: bool) 
 @pytest.mark.parametrize("make", MAKERS)
 def test_what_is_no_metadata_image_is_a_fault(tmp_path: Path, make: Make, *, fast: bool) -> None:
     make(tmp_path / "meta.erofs")
-    place = Place(str(tmp_path), str(tmp_path), {"form": "composefs", "digest": ""})
+    record = {"form": "composefs", "digest": ""}
+    place = Place(str(tmp_path), str(tmp_path), record, bundling)
     assert "" in [where for where, _ in composefs.inspect(place, NOTHING, fast=fast)]

@@ -12,6 +12,7 @@ from holdall.errors import CorruptError, UnsupportedError
 from holdall.forms import composefs, erofs, seeding
 from holdall.forms.folder_source import FolderSource
 from holdall.forms.port import Choice, Place, Work
+from holdall.journeys import bundling
 from holdall.journeys.convert import convert
 from holdall.journeys.forming import Wanted, place_of, reading
 from holdall.journeys.host import Host
@@ -162,6 +163,7 @@ def work_of(
         means=Means(str(staged)),
         meanwhile=lambda: None,
         report=lambda _size: None,
+        bundles=bundling,
         metadata_image=image,
     )
 
@@ -255,7 +257,7 @@ def test_what_is_noted_of_the_image_is_held_against_the_tree(installed: Deployme
     tree = known_tree(installed)
     assert tree
     record = {**installed.record, "digest": str(Digest(bytes(32)))}
-    place = Place("", installed.path, record)
+    place = Place("", installed.path, record, bundling)
     told = [("", "what was noted of the metadata image was changed")]
     assert composefs.inspect(place, tree, fast=False) == told
 

@@ -9,6 +9,7 @@ from holdall.errors import CorruptError, NoSpaceError, UnsupportedError, UsageEr
 from holdall.forms import imaging, local_image, seeding
 from holdall.forms.folder_source import FolderSource
 from holdall.forms.port import NOT_MOUNTED, Choice, Place, Work
+from holdall.journeys import bundling
 from holdall.model.ref import Ref
 from holdall.model.tree import Tree
 from holdall.publish.scan import scan
@@ -69,13 +70,14 @@ def work_of(folder: Path, staged: Path, choice: Choice, means: Means) -> Work:
         means=means,
         meanwhile=lambda: None,
         report=lambda _size: None,
+        bundles=bundling,
     )
 
 
 def laid_down(folder: Path, staged: Path, choice: Choice) -> tuple[Place, Tree]:
     work = work_of(folder, staged, choice, root_machine(staged.parent))
     record = local_image.lay_down(work)
-    return Place(str(staged.parent), str(staged), record), work.tree
+    return Place(str(staged.parent), str(staged), record, bundling), work.tree
 
 
 def extracted(place: Place, tree: Tree, target: Path) -> Path:

@@ -15,11 +15,10 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from holdall.delivery.bundle import sized
 from holdall.delivery.index import Place
 from holdall.delivery.index import encode as encode_index
 from holdall.delivery.layout import HEAD_SIZE, IMAGE, Head, encode_head, parse_head, section
-from holdall.delivery.zstandard import compress
+from holdall.delivery.zstandard import compress, sized
 from holdall.journeys.build import BuildOptions, build
 from holdall.journeys.host import Host, root_host
 from holdall.model import release as releases

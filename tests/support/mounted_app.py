@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mounts import loops_of, mounted_below, servers_of
+from mounts import answering, loops_of, mounted_below, servers_of
 from surroundings import Finished, HoldallCli, OrdinaryUser, run
 
 APP = "org.example.Mounted"
@@ -101,7 +101,8 @@ class Person:
         return process.communicate(timeout=60)[0]
 
     def nothing_is_left(self) -> bool:
-        return not (servers_of(self.home) or loops_of(self.home) or mounted_below(self.home))
+        serving = servers_of(self.home) or answering(self.home)
+        return not (serving or loops_of(self.home) or mounted_below(self.home))
 
 
 def write_app(folder: Path, app_id: str, files: dict[str, bytes], **fields: str) -> Path:

@@ -63,6 +63,17 @@ def servers_of(folder: Path) -> list[int]:
     ]
 
 
+def answering(folder: Path) -> list[int]:
+    """The processes that answer for a bundle from below a folder, be it removed or not."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            held = {str(fd.readlink()) for fd in (process / "fd").iterdir()}
+            if any(one.startswith(f"{folder}/") and "/bundle" in one for one in held):
+                found.append(int(process.name))
+    return found
+
+
 def loops_of(folder: Path) -> list[str]:
     """The loop devices whose file lies below a folder."""
     backing = Path("/sys/block").glob("loop*/loop/backing_file")

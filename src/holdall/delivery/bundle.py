@@ -19,7 +19,7 @@ from holdall.delivery.layout import (
     section_body,
     section_length,
 )
-from holdall.delivery.zstandard import decompress, decompress_pieces
+from holdall.delivery.zstandard import decompress_pieces, unpack
 from holdall.errors import CorruptError
 from holdall.model import tree as trees
 from holdall.model.release import PackedImage
@@ -61,6 +61,13 @@ class Preamble(NamedTuple):
     def size(self) -> int:
         """How long the whole file is."""
         return self.first + self.head.content
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Where what the tree and the index section hold begins, and how long it is."""
+        tree = HEAD_SIZE + SECTION_HEADER + self.head.envelope + SECTION_HEADER
+        index = tree + self.head.tree + SECTION_HEADER
+        return (tree, self.head.tree), (index, self.head.index)
 
 
 class Opened(NamedTuple):
@@ -113,7 +120,7 @@ def open_preamble(
     if sha256(preamble.index).hexdigest() != index_sha256:
         raise CorruptError("The bundle's index is not the one its signed release names.")
     tree = trees.parse(unpack_tree(preamble.tree, tree_sha256, tree_digest))
-    data = _sized(preamble.index, layout.MAX_INDEX)
+    data = unpack(preamble.index, layout.MAX_INDEX)
     if image:
         if data != encode([], []):
             raise CorruptError("The bundle has an image, and an index of something else.")
@@ -140,22 +147,10 @@ def unpack_tree(section: bytes, stored_sha256: str, tree_digest: bytes) -> bytes
     """
     if sha256(section).hexdigest() != stored_sha256:
         raise CorruptError("The tree is not the one its signed release names.")
-    data = _sized(section, layout.MAX_TREE)
+    data = unpack(section, layout.MAX_TREE)
     if trees.tree_digest(data).raw != tree_digest:
         raise CorruptError("The tree does not have the digest its signed release names.")
     return data
-
-
-def sized(data: bytes, compressed: bytes) -> bytes:
-    """A section's body: the decoded length, then one zstd frame."""
-    return len(data).to_bytes(8, "little") + compressed
-
-
-def _sized(body: bytes, limit: int) -> bytes:
-    size = int.from_bytes(body[:8], "little")
-    if len(body) < 8 or size > limit:
-        raise CorruptError("A section of the bundle says it is longer than it may be.")
-    return decompress(memoryview(body)[8:], size)
 
 
 class BundleSource:
@@ -246,16 +241,14 @@ class BundleSource:
         parts = {self._parts[batch.number].group: batch.number for batch in batches}
         for number, group in enumerate(self._groups):
             for frame in group.frames:
-                stored = exactly(stream, frame.stored)
-                _check_frame(frame, stored)
+                stored = _checked(frame, exactly(stream, frame.stored))
                 os.lseek(self._fd, self._first + frame.offset, os.SEEK_SET)
                 write_all(self._fd, stored)
             if number in parts:
                 yield parts[number]
             else:
                 self._punch(group.frames)
-        if stream.read(1):
-            raise CorruptError("The bundle goes on after its end.")
+        _check_end(stream)
 
     def _feed_brought(
         self, bring: Callable[[Sequence[Frame]], Iterator[Frame]], batches: list[Batch]
@@ -286,11 +279,21 @@ class BundleSource:
         if self._drop is not None:
             self._drop(group.frames)
 
+    def stored(self) -> Iterator[bytes]:
+        """All frames in order as they are stored, each checked; in place of everything else."""
+        frames = [frame for group in self._groups for frame in group.frames]
+        if self._stream is not None:
+            for frame in frames:
+                yield _checked(frame, exactly(self._stream, frame.stored))
+            _check_end(self._stream)
+        else:
+            for frame in self._bring(frames) if self._bring else frames:
+                yield _checked(frame, os.pread(self._fd, frame.stored, self._first + frame.offset))
+
     def decode(self, frame: Frame) -> Iterator[bytes]:
         """The slice of the stream a frame holds, in pieces, checked before it is decoded."""
         stored = os.pread(self._fd, frame.stored, self._first + frame.offset)
-        _check_frame(frame, stored)
-        return decompress_pieces(stored, frame.raw)
+        return decompress_pieces(_checked(frame, stored), frame.raw)
 
     def _punch(self, frames: Sequence[Frame]) -> None:
         first, last = frames[0], frames[-1]
@@ -359,13 +362,20 @@ def _holding(group: Group, places: Iterable[Place]) -> list[Frame]:
     return found
 
 
-def _check_frame(frame: Frame, stored: bytes) -> None:
+def _check_end(stream: BinaryIO) -> None:
+    if stream.read(1):
+        raise CorruptError("The bundle goes on after its end.")
+
+
+def _checked(frame: Frame, stored: bytes) -> bytes:
+    """The same bytes, which are those of a frame; raises CorruptError."""
     if len(stored) != frame.stored:
         raise CorruptError("The bundle is cut short.")
     if sha256(stored).digest() != frame.sha256:
         raise CorruptError(
             f"The bundle's frame at {frame.offset} is not what the publisher signed."
         )
+    return stored
 
 
 def exactly(stream: BinaryIO, size: int) -> bytes:

@@ -6,6 +6,7 @@ Format: docs/reference/formats/bundle.md.
 """
 
 from itertools import accumulate
+from operator import add, sub
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -53,6 +54,19 @@ class Index(NamedTuple):
     def stored(self) -> int:
         """The bytes of all frames together."""
         return self.frames[-1].offset + self.frames[-1].stored if self.frames else 0
+
+
+class Chart(NamedTuple):
+    """An index as columns, for who looks at few of it: nothing is made for each content.
+
+    Of each frame, `starts` has where its slice begins, and at the end where the last one ends,
+    `offsets` the same of what is stored. Of each content of the tree, `places` has where it begins.
+    """
+
+    starts: list[int]
+    offsets: list[int]
+    sha256: bytes
+    places: list[int]
 
 
 class Group(NamedTuple):
@@ -134,6 +148,18 @@ def parse(data: bytes, sizes: list[int]) -> Index:
     if end > starts[-1]:
         raise CorruptError("The bundle's index has contents beyond its last frame.")
     return Index(frames, tuple(places))
+
+
+def chart(data: bytes, sizes: list[int]) -> Chart:
+    """The chart of an index's bytes, which have been parsed before, for the same tree."""
+    wire = msgspec.msgpack.decode(data, type=_Wire)
+    lengths = [_padded(sizes[content]) for content in wire.order]
+    ends = accumulate(map(add, lengths, (UNIT * skip for skip in wire.skips)))
+    places = [0] * len(sizes)
+    for content, start in zip(wire.order, map(sub, ends, lengths), strict=True):
+        places[content] = start
+    starts, offsets = [0, *accumulate(wire.raw)], [0, *accumulate(wire.stored)]
+    return Chart(starts, offsets, wire.sha256, places)
 
 
 def groups(index: Index) -> list[Group]:

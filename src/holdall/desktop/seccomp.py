@@ -7,13 +7,25 @@ What needs a capability is not listed, for the sandbox has none. Pure: a machine
 out.
 """
 
-import struct
 from typing import NamedTuple
 
-_LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
-_JUMP, _JUMP_EQUAL, _JUMP_AT_LEAST = 0x05, 0x15, 0x35
-_NUMBER, _ARCHITECTURE, _FIRST, _SECOND = 0, 4, 16, 24  # offsets in struct seccomp_data
-_ALLOW, _ERROR = 0x7FFF0000, 0x00050000
+from holdall.system.seccomp import (
+    ALLOW,
+    AND,
+    ARCHITECTURE,
+    AUDIT,
+    ERROR,
+    FIRST,
+    JUMP,
+    JUMP_AT_LEAST,
+    JUMP_EQUAL,
+    LOAD,
+    NUMBER,
+    RETURN,
+    SECOND,
+    instruction,
+)
+
 _EPERM, _ENOSYS = 1, 38
 _CLONE_NEWUSER = 0x10000000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
@@ -33,9 +45,9 @@ class _Convention(NamedTuple):
     denied: tuple[int, ...]
 
 
-_X86_64 = _Convention(0xC000003E, 16, 56, 272, (308, 250, 248, 249, 321, 298, 323, 103))
-_I386 = _Convention(0x40000003, 54, 120, 310, (346, 288, 286, 287, 357, 336, 374, 103))
-_AARCH64 = _Convention(0xC00000B7, 29, 220, 97, (268, 219, 217, 218, 280, 241, 282, 116))
+_X86_64 = _Convention(AUDIT["x86_64"], 16, 56, 272, (308, 250, 248, 249, 321, 298, 323, 103))
+_I386 = _Convention(AUDIT["i386"], 54, 120, 310, (346, 288, 286, 287, 357, 336, 374, 103))
+_AARCH64 = _Convention(AUDIT["aarch64"], 29, 220, 97, (268, 219, 217, 218, 280, 241, 282, 116))
 _CONVENTIONS = {"x86_64": (_X86_64, _I386), "aarch64": (_AARCH64,)}
 
 
@@ -44,11 +56,11 @@ def filter_for(machine: str) -> bytes | None:
     conventions = _CONVENTIONS.get(machine)
     if conventions is None:
         return None
-    program = [_instruction(_LOAD, _ARCHITECTURE)]
+    program = [instruction(LOAD, ARCHITECTURE)]
     for convention in conventions:
         body = _checks(convention)
-        program.append(_instruction(_JUMP_EQUAL, convention.audit, 1, 0))
-        program.append(_instruction(_JUMP, len(body)))
+        program.append(instruction(JUMP_EQUAL, convention.audit, 1, 0))
+        program.append(instruction(JUMP, len(body)))
         program += body
     program.append(_refuse(_ENOSYS))
     return b"".join(program)
@@ -56,36 +68,32 @@ def filter_for(machine: str) -> bytes | None:
 
 def _checks(numbers: _Convention) -> list[bytes]:
     """The program for one convention; every path through it returns."""
-    body = [_instruction(_LOAD, _NUMBER)]
+    body = [instruction(LOAD, NUMBER)]
     if numbers is _X86_64:
-        body += [_instruction(_JUMP_AT_LEAST, _X32, 0, 1), _refuse(_ENOSYS)]
-    body += [_instruction(_JUMP_EQUAL, _CLONE3, 0, 1), _refuse(_ENOSYS)]
+        body += [instruction(JUMP_AT_LEAST, _X32, 0, 1), _refuse(_ENOSYS)]
+    body += [instruction(JUMP_EQUAL, _CLONE3, 0, 1), _refuse(_ENOSYS)]
     for number in numbers.denied:
-        body += [_instruction(_JUMP_EQUAL, number, 0, 1), _refuse(_EPERM)]
+        body += [instruction(JUMP_EQUAL, number, 0, 1), _refuse(_EPERM)]
     for number in (numbers.clone, numbers.unshare):
         body += [
-            _instruction(_JUMP_EQUAL, number, 0, 5),
-            _instruction(_LOAD, _FIRST),
-            _instruction(_AND, _CLONE_NEWUSER),
-            _instruction(_JUMP_EQUAL, _CLONE_NEWUSER, 0, 1),
+            instruction(JUMP_EQUAL, number, 0, 5),
+            instruction(LOAD, FIRST),
+            instruction(AND, _CLONE_NEWUSER),
+            instruction(JUMP_EQUAL, _CLONE_NEWUSER, 0, 1),
             _refuse(_EPERM),
-            _instruction(_LOAD, _NUMBER),
+            instruction(LOAD, NUMBER),
         ]
     body += [
-        _instruction(_JUMP_EQUAL, numbers.ioctl, 0, 4),
+        instruction(JUMP_EQUAL, numbers.ioctl, 0, 4),
         # the kernel looks at the low 32 bits of the request, and so does this
-        _instruction(_LOAD, _SECOND),
-        _instruction(_JUMP_EQUAL, _TIOCSTI, 1, 0),
-        _instruction(_JUMP_EQUAL, _TIOCLINUX, 0, 1),
+        instruction(LOAD, SECOND),
+        instruction(JUMP_EQUAL, _TIOCSTI, 1, 0),
+        instruction(JUMP_EQUAL, _TIOCLINUX, 0, 1),
         _refuse(_EPERM),
-        _instruction(_RETURN, _ALLOW),
+        instruction(RETURN, ALLOW),
     ]
     return body
 
 
 def _refuse(errno: int) -> bytes:
-    return _instruction(_RETURN, _ERROR | errno)
-
-
-def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    return struct.pack("=HBBI", code, if_true, if_false, value)
+    return instruction(RETURN, ERROR | errno)

@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from holdall.forms.seeding import Layup, Seed
 from holdall.model.ref import Ref
-from holdall.model.tree import Tree
+from holdall.model.tree import Outline, Tree
 from holdall.store import layout
-from holdall.store.contents import ContentSource
+from holdall.store.contents import ContentSource, RandomContents
 from holdall.system.means import Means
 from holdall.system.mounting import Mount
 
@@ -27,9 +27,9 @@ class Traits(NamedTuple):
     `folder`: its files lie in a plain folder, which any program may read at any time. `holder` is
     what has its files, in words. `links`: they are files of their own on the store's file system,
     so another deployment may have their inodes. `images`: it keeps an image. `parcel`: it keeps the
-    bundle's file with the publisher's. `seed`: where other deployments may have its inodes from
-    elsewhere than its files, those of a place with this tree. `privileged`: only root can have it
-    mounted.
+    bundle's file with the publisher's. `whole`: it keeps the bundle's file with its frames. `seed`:
+    where other deployments may have its inodes from elsewhere than its files, those of a place with
+    this tree. `privileged`: only root can have it mounted.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Traits(NamedTuple):
     images: bool = False
     parcel: bool = False
     privileged: bool = False
+    whole: bool = False
     seed: "Callable[[Place, Tree], Seed] | None" = None
     vacate: Callable[[str], None] | None = None
 
@@ -64,6 +65,50 @@ class Choice(NamedTuple):
     share: str = "link"
 
 
+class Shelved(NamedTuple):
+    """A bundle's file that is there to be read: its tree, and its contents.
+
+    `habit` gives what to remember of what was read first, for the next time; empty for nothing new.
+    """
+
+    outline: Outline
+    contents: RandomContents
+    habit: Callable[[], bytes]
+
+
+Span = tuple[int, int]
+"""Where something begins in a file, and how long it is, in bytes."""
+
+
+class Packing(NamedTuple):
+    """How a bundle with frames lies in a file.
+
+    `tree` and `index` are what those sections hold, `first` is where the first frame begins.
+    `size` is that of the whole file, `frame` what the largest frame holds, in bytes.
+    """
+
+    tree: Span
+    index: Span  # type: ignore[assignment]  # hides a method of tuples
+    first: int
+    size: int
+    frame: int
+
+
+class Bundles(Protocol):
+    """Whoever knows how bundles are written, for the forms that keep one and know no format."""
+
+    def read(self, fd: int, packing: Packing, before: bytes, habit: bytes) -> Shelved:
+        """What is in a bundle; `before` is what stands before its frames, and is right.
+
+        `habit` was remembered the last time; it may be anything.
+        """
+        ...
+
+    def pack(self, tree: Tree, folder: str, envelope: bytes, path: str) -> Packing:
+        """Write files that lie in a folder into a new bundle, in frames that suit being read."""
+        ...
+
+
 class Place(NamedTuple):
     """A deployment that has its place, or will: absolute paths of the store and its own folder.
 
@@ -73,6 +118,7 @@ class Place(NamedTuple):
     store: str
     folder: str
     record: Mapping[str, Any]
+    bundles: Bundles
 
     @property
     def files(self) -> str:
@@ -91,6 +137,16 @@ class Parcel(NamedTuple):
     offset: int
     size: int
     digest: str
+    copy: Callable[[str], None]
+
+
+class Whole(NamedTuple):
+    """A bundle with frames: `copy` writes all of it to a path that is new, each frame checked.
+
+    What stands before the frames was checked. Raises CorruptError.
+    """
+
+    packing: Packing
     copy: Callable[[str], None]
 
 
@@ -120,8 +176,10 @@ class Work(NamedTuple):
     means: Means
     meanwhile: Callable[[], None]
     report: Callable[[int], None]
+    bundles: Bundles
     base: Base | None = None
     parcel: Parcel | None = None
+    whole: Whole | None = None
     metadata_image: str = ""
 
     @property

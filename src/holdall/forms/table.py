@@ -14,6 +14,7 @@ FORMS = {
     "local-image": "local_image",
     "btrfs": "btrfs",
     "composefs": "composefs",
+    "live": "live",
 }
 
 

@@ -72,6 +72,11 @@ class Arrival(NamedTuple):
         """Whether it makes its release from older ones."""
         return self.preamble.head.is_increment
 
+    @property
+    def file(self) -> int | None:
+        """A descriptor of the whole bundle, where that is a file here."""
+        return self.stream.fileno() if self.seekable and self.remote is None else None
+
     def open(self) -> Opened:
         """Decode the tree and the index the release names.
 

@@ -14,11 +14,10 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 from holdall.delivery import pack as packing
-from holdall.delivery.bundle import sized
 from holdall.delivery.index import encode as encode_index
 from holdall.delivery.layout import IMAGE, Head, encode_head, section
 from holdall.delivery.pack import Packed
-from holdall.delivery.zstandard import compress
+from holdall.delivery.zstandard import compress, sized
 from holdall.desktop import exports
 from holdall.errors import NotFoundError, UsageError
 from holdall.forms import erofs

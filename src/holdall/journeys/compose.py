@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
-from holdall.delivery.bundle import sized
-from holdall.delivery.zstandard import compress
+from holdall.delivery.zstandard import compress, sized
 from holdall.errors import CorruptError, CutShortError, NetworkError, NotFoundError
 from holdall.forms import seeding
 from holdall.journeys.arrival import Arrival

@@ -6,6 +6,7 @@ from holdall.forms import seeding
 from holdall.forms.folder_source import FolderSource
 from holdall.forms.port import Base, Work
 from holdall.forms.viewing import Views
+from holdall.journeys import bundling
 from holdall.journeys.forming import (
     Decision,
     Wanted,
@@ -179,6 +180,7 @@ def _stage(
         means=Means(staged),
         meanwhile=write_beside,
         report=contents.meter.add,
+        bundles=bundling,
         base=base,
         metadata_image=release.metadata_image,
     )

@@ -28,7 +28,7 @@ from holdall.system.loop import backing_file
 from holdall.system.means import Means
 from holdall.system.mount_calls import attach, unmount
 from holdall.system.mount_table import Mounted, await_unmount, mount_numbered
-from holdall.system.mounting import NAME, Bound, Mount, ServedImage
+from holdall.system.mounting import NAME, Answered, Bound, Mount, ServedImage
 from holdall.system.process import leave_behind, run
 from holdall.system.spot import Spot, at_spot, lies_in, mount_number
 
@@ -71,7 +71,7 @@ def _show_at(host: Host, deployment: Deployment, spot: Spot, folder: str) -> Sho
                 _link(deployment.files, spot, replaced=not made)
                 return told._replace(how="link")
             name = f"{NAME}:{deployment.ref.id}"[:200]
-            if isinstance(mount, ServedImage) and os.geteuid() != 0:
+            if isinstance(mount, ServedImage | Answered) and os.geteuid() != 0:
                 _serve_for_user(mount, spot, name, means, keep)
             else:
                 _mount_for_all(mount or Bound(deployment.files), place, name, keep)
@@ -125,7 +125,9 @@ def _mounted_at(spot: Spot) -> Mounted | None:
     return None if number == mount_number(spot.above) else mount_numbered(number)
 
 
-def _serve_for_user(mount: ServedImage, spot: Spot, name: str, means: Means, keep: int) -> None:
+def _serve_for_user(
+    mount: ServedImage | Answered, spot: Spot, name: str, means: Means, keep: int
+) -> None:
     if reason := means.lacking("fusermount3"):
         raise UnsupportedError(f"An image can be mounted for all by no ordinary user: {reason}.")
     serve_for_user(mount, spot.path, name, keep=keep)
@@ -136,7 +138,7 @@ def _mount_for_all(mount: Mount, place: int, name: str, keep: int) -> None:
         number = mount_number(lending)
         attach(lending, place)
     mounted = mount_numbered(number)
-    if mounted is not None and not isinstance(mount, ServedImage):
+    if mounted is not None and not isinstance(mount, ServedImage | Answered):
         # the kernel holds no lease: this process does, until the mount is gone
         leave_behind(partial(await_unmount, mounted), keep=keep)
 

@@ -13,6 +13,7 @@ from holdall.errors import CorruptError, UnsupportedError, UsageError
 from holdall.forms.port import Base, Choice, Form, Place
 from holdall.forms.table import DEFAULT, form_named
 from holdall.forms.viewing import Views
+from holdall.journeys import bundling
 from holdall.journeys.host import Host
 from holdall.journeys.installed import known_tree
 from holdall.model.ref import Ref
@@ -114,7 +115,7 @@ def form_of(deployment: Deployment) -> Form:
 
 def place_of(host: Host, deployment: Deployment) -> Place:
     """Where a deployment lies."""
-    return Place(host.layout.root, deployment.path, deployment.record)
+    return Place(host.layout.root, deployment.path, deployment.record, bundling)
 
 
 def folder_of(host: Host, deployment: Deployment, views: Views, *, suspect: bool = False) -> str:
@@ -182,4 +183,4 @@ def keep_record(decision: Decision, staged: str, record: dict[str, Any]) -> Plac
     """Write down how a staged release lies."""
     table = {"form": decision.form.TRAITS.name, **record}
     write_new(f"{staged}/{RECORD}", json.dumps(table, sort_keys=True).encode())
-    return Place(os.path.dirname(os.path.dirname(staged)), staged, table)
+    return Place(os.path.dirname(os.path.dirname(staged)), staged, table, bundling)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from holdall.errors import CorruptError, NotFoundError
 from holdall.forms.port import Place, Work
+from holdall.journeys import bundling
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.consent import check_consent
 from holdall.journeys.exporting import reader
@@ -302,9 +303,11 @@ def _lay_down(host: Host, delivery: Direct | Made, contents: Contents, staged: s
         means=Means(staged),
         meanwhile=lambda: _write_beside(host, arrival, contents, staged),
         report=contents.meter.add,
+        bundles=bundling,
         base=base_of(host, release.ref, decision.form),
         metadata_image=release.metadata_image,
         parcel=contents.parcel,
+        whole=contents.whole,
     )
     place = keep_record(decision, staged, decision.form.lay_down(work))
     for text in warnings(host, release.ref, decision, place.record):

@@ -4,6 +4,7 @@ On the start path of apps that have to be mounted: imports as little as can be.
 """
 
 from holdall.desktop.start import must_be_mounted
+from holdall.journeys import bundling
 from holdall.journeys.host import Host
 from holdall.model.ref import Ref
 from holdall.store.catalog import Deployment
@@ -49,7 +50,7 @@ def mount_of(host: Host, deployment: Deployment, means: Means) -> Mount | None:
     from holdall.forms.table import form_named
 
     record = deployment.record
-    place = Place(host.layout.root, deployment.path, record)
+    place = Place(host.layout.root, deployment.path, record, bundling)
     return form_named(record["form"]).mount(place, means)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from holdall.delivery.bundle import BundleSource, Opened
 from holdall.errors import CorruptError, CutShortError, HoldallError, NotFoundError
 from holdall.forms import seeding
+from holdall.journeys import bundling
 from holdall.journeys.arrival import Arrival, Fetching
 from holdall.journeys.forming import Decision
 from holdall.journeys.host import Event, Host, Report
@@ -115,8 +116,12 @@ class Direct(NamedTuple):
                 total += _to_fetch(remote, self.opened, source, self.layup)
             meter = _meter(self.arrival, total, report)
             section = self.arrival.preamble.tree
-            parcel = source.parcel() if isinstance(source, ImageSource) else None
-            yield Contents(section, self.layup, source, meter, parcel)
+            if isinstance(source, ImageSource):
+                yield Contents(section, self.layup, source, meter, parcel=source.parcel())
+            else:
+                file = self.arrival.file
+                whole = bundling.whole(self.arrival.preamble, self.opened, source, file)
+                yield Contents(section, self.layup, source, meter, whole=whole)
 
 
 class Made(NamedTuple):
@@ -174,7 +179,8 @@ def planned(
     if shipment.increments and (made := _over_increments(host, shipment, shelf, report, spent)):
         return made
     opened = arrival.open()
-    if opened.image and decision.form.TRAITS.parcel:
+    traits = decision.form.TRAITS
+    if traits.parcel if opened.image else traits.whole:
         layup = seeding.plan(opened.tree)
     elif arrival.remote and arrival.remote.bundle:
         layup = shelf.lay(opened.tree)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from holdall.delivery.bundle import BundleSource, Opened
 from holdall.forms import laying, seeding
-from holdall.forms.port import Parcel
+from holdall.forms.port import Parcel, Whole
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.forming import Decision
 from holdall.journeys.host import Event, Host, Report
@@ -58,6 +58,7 @@ class Contents(NamedTuple):
     source: ContentSource
     meter: Meter
     parcel: Parcel | None = None
+    whole: Whole | None = None
 
     @property
     def tree(self) -> Tree:

@@ -4,6 +4,7 @@ Format: docs/reference/formats/tree.md. Parsing is hostile-input code: a tree th
 is canonical, so everything that takes a `Tree` may trust its paths.
 """
 
+import itertools
 import re
 from collections.abc import Iterable
 from functools import cached_property
@@ -25,7 +26,7 @@ MAX_DEPTH = 128
 MAX_TARGET = 4095
 MAX_ELEMENT = 255
 
-_DIRECTORY, _FILE, _PROGRAM, _SYMLINK = 0, 1, 2, 3
+DIRECTORY, FILE, PROGRAM, SYMLINK = 0, 1, 2, 3
 _DOTS = {"", ".", ".."}
 # C0, DEL, C1, line separators, the bidirectional controls that make a name read as another, and
 # what stands for bytes that are no UTF-8
@@ -113,9 +114,9 @@ def encode(tree: Tree) -> bytes:
     for entry in tree.entries:
         match entry:
             case Directory():
-                kinds.append(_DIRECTORY)
+                kinds.append(DIRECTORY)
             case File(_, digest, size, executable):
-                kinds.append(_PROGRAM if executable else _FILE)
+                kinds.append(PROGRAM if executable else FILE)
                 if digest in numbers:
                     wire.reuse.append(numbers[digest] + 1)
                     continue
@@ -125,7 +126,7 @@ def encode(tree: Tree) -> bytes:
                 digests += digest
             case Symlink(path, target):
                 _check_target(path, target, UsageError)
-                kinds.append(_SYMLINK)
+                kinds.append(SYMLINK)
                 wire.targets.append(target)
             case _:
                 assert_never(entry)
@@ -162,6 +163,36 @@ def parse(data: bytes, *, parsed_before: bool = False) -> Tree:
     if msgspec.msgpack.encode(wire) != data:
         raise CorruptError("The tree is not in its one exact encoding.")
     return tree
+
+
+class Outline(NamedTuple):
+    """A tree as columns, for who looks at few of its entries: nothing is made for each.
+
+    `kinds` has one of `DIRECTORY`, `FILE`, `PROGRAM` and `SYMLINK` for each of the `paths`. Of each
+    file in order, `numbers` has that of its content; of each content, `sizes` and `digests` tell.
+    `targets` are those of the links in order.
+    """
+
+    paths: list[str]
+    kinds: bytes
+    numbers: list[int]
+    sizes: list[int]
+    digests: list[bytes]
+    targets: list[str]
+
+
+def outline(data: bytes) -> Outline:
+    """The outline of a tree's bytes, which have been parsed before."""
+    wire = msgspec.msgpack.decode(data, type=_Wire)
+    fresh = itertools.count()
+    return Outline(
+        wire.paths,
+        wire.kinds,
+        [reused - 1 if reused else next(fresh) for reused in wire.reuse],
+        wire.sizes,
+        [wire.digests[at : at + SIZE] for at in range(0, len(wire.digests), SIZE)],
+        wire.targets,
+    )
 
 
 class Bones(NamedTuple):
@@ -237,7 +268,7 @@ def _entries(wire: _Wire) -> list[Entry]:
     entries: list[Entry] = []
     try:
         for path, kind in zip(wire.paths, kinds, strict=True):
-            if kind in {_FILE, _PROGRAM}:
+            if kind in {FILE, PROGRAM}:
                 number = next(reused)
                 if not 0 <= number <= made:
                     raise CorruptError(
@@ -245,10 +276,10 @@ def _entries(wire: _Wire) -> list[Entry]:
                     )
                 digest, size = contents[number - 1] if number else next(fresh)
                 made += not number
-                entries.append(File(path, digest, size, kind == _PROGRAM))
-            elif kind == _DIRECTORY:
+                entries.append(File(path, digest, size, kind == PROGRAM))
+            elif kind == DIRECTORY:
                 entries.append(Directory(path))
-            elif kind == _SYMLINK:
+            elif kind == SYMLINK:
                 target = next(targets)
                 _check_target(path, target, CorruptError)
                 entries.append(Symlink(path, target))

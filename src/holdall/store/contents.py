@@ -1,4 +1,4 @@
-"""The port between what delivers contents and what lays them on disk."""
+"""The ports between what delivers contents and what lays them on disk, or shows them."""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple, Protocol
@@ -41,5 +41,20 @@ class ContentSource(Protocol):
         """Each wanted content of a batch as its raw digest and its bytes in pieces.
 
         The pieces are valid until the next is asked for.
+        """
+        ...
+
+
+class RandomContents(Protocol):
+    """Something that has contents, by digest, to be read anywhere by any number of threads.
+
+    Unlike those of a `ContentSource`, the bytes it gives were checked.
+    """
+
+    def read(self, digest: bytes, offset: int, size: int) -> list[memoryview]:
+        """`size` bytes of a content from an offset on, in pieces; it has that many.
+
+        Raises NotFoundError for a content it has not, and CorruptError for bytes that are not what
+        was signed.
         """
         ...

@@ -77,6 +77,19 @@ def _is_size(value: object) -> bool:
     return _is_number(value) and value != 0
 
 
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64 and not value.strip("0123456789abcdef")
+
+
+def _is_packing(value: object) -> bool:
+    """Two spans, each an offset and a length, and three numbers."""
+    if not isinstance(value, list) or len(value) != 5:
+        return False
+    spans, numbers = value[:2], value[2:]
+    pairs = (isinstance(span, list) and len(span) == 2 for span in spans)
+    return all(pairs) and all(map(_is_number, (*spans[0], *spans[1], *numbers)))
+
+
 def _one_of(*words: str) -> Callable[[object], bool]:
     return lambda value: isinstance(value, str) and value in words
 
@@ -96,6 +109,8 @@ _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     "share": _one_of("link", "reflink"),
     "native": _is_flag,
     "change": _is_number,
+    "packing": _is_packing,
+    "before": _is_sha256,
 }
 _IMAGE = ("kind", "offset", "size", "digest", "whole", "verity", "local")
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -105,5 +120,6 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "local-image": _IMAGE,
     "composefs": ("digest", "pool", "verity"),
     "btrfs": ("native", "change"),
+    "live": ("packing", "before", "local"),
 }
 """What the record of each form has at least."""

@@ -9,9 +9,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from holdall.system.answering import answer_through, answered
 from holdall.system.files import in_words
+from holdall.system.fuse.fusermount import mounted_by_fusermount
 from holdall.system.mount_calls import clone, detach, new_namespaces, receive_only
 from holdall.system.mounting import (
+    Answered,
     Bound,
     Composed,
     KernelImage,
@@ -25,7 +28,7 @@ from holdall.system.serving import serve_on
 _PRIVATE = "/proc/driver"
 """Where a program mounts in its own namespace: a folder every kernel has, and nobody changes."""
 
-Lent = KernelImage | ServedImage | Composed | Bound
+Lent = KernelImage | ServedImage | Composed | Bound | Answered
 
 
 @contextmanager
@@ -35,6 +38,10 @@ def lent(one: Lent, folder: int, name: str, *, keep: int) -> Iterator[int]:
     A program that serves it holds the descriptor `keep`. Raises what
     `holdall.system.mounting.perform` does.
     """
+    if isinstance(one, Answered):
+        with answered(one.file, one.serve, name, keep=keep) as mounted:
+            yield mounted
+        return
     if not isinstance(one, ServedImage):
         with kernel_mount(one, folder, name) as mounted:
             yield mounted
@@ -54,12 +61,15 @@ def lent(one: Lent, folder: int, name: str, *, keep: int) -> Iterator[int]:
         aside.close()
 
 
-def serve_for_user(one: ServedImage, target: str, name: str, *, keep: int) -> None:
+def serve_for_user(one: ServedImage | Answered, target: str, name: str, *, keep: int) -> None:
     """Have an image served at a folder until that is unmounted, for this user alone.
 
     By fusermount3, which judges the folder itself. See `lent`.
     """
-    serve_on(serving(one, target, f"ro,fsname={name}"), target, keep)
+    if isinstance(one, Answered):
+        answer_through(one.file, one.serve, mounted_by_fusermount(target, name), keep)
+    else:
+        serve_on(serving(one, target, f"ro,fsname={name}"), target, keep)
 
 
 def _served(argv: tuple[str, ...], keep: int) -> str:

@@ -1,7 +1,8 @@
 """Thin wrappers of the system calls that make mounts and namespaces.
 
 Each says what it needs; all raise OSError. Constants are those of the Linux UAPI headers
-(linux/mount.h, linux/sched.h, linux/capability.h, linux/prctl.h).
+(linux/mount.h, linux/sched.h, linux/capability.h, linux/prctl.h,
+linux/seccomp.h).
 """
 
 import ctypes
@@ -26,6 +27,8 @@ _CLOEXEC = 1  # of fsopen and fsmount
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
 _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 38, 47, 2
 _CAP_VERSION, _CAP_SYS_ADMIN = 0x20080522, 21
+_SECCOMP = {"x86_64": 317, "aarch64": 277}
+_SET_FILTER, _ALL_THREADS = 1, 1
 
 
 def new_namespaces(*, user: bool) -> None:
@@ -141,3 +144,19 @@ def keep_mounting() -> None:
 def _call(number: int, *arguments: int | bytes | None, what: str) -> int:
     given = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
     return checked(libc().syscall(ctypes.c_long(number), *given), what)
+
+
+def give_up_rights(program: bytes | None) -> None:
+    """Have no capability and never any again; with a system call filter, hold all threads to it.
+
+    A kernel without such filters goes without.
+    """
+    no_new_privileges()
+    header = struct.pack("<Ii", _CAP_VERSION, 0)
+    checked(libc().capset(header, bytes(24)), "capset")
+    if program:
+        memory = ctypes.create_string_buffer(program, len(program))
+        filter_ = struct.pack("@HP", len(program) // 8, ctypes.addressof(memory))
+        number = ctypes.c_long(_SECCOMP[os.uname().machine])
+        arguments = (ctypes.c_ulong(_SET_FILTER), ctypes.c_ulong(_ALL_THREADS), filter_)
+        checked(libc().syscall(number, *arguments), "seccomp")

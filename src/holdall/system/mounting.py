@@ -6,14 +6,17 @@ What is mounted in a namespace of one's own is gone when its last process ends, 
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple, assert_never
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from holdall.errors import CorruptError, UnsupportedError
 from holdall.system.files import in_words
 from holdall.system.loop import loop_device
 from holdall.system.mount_calls import Configuration, attach, clone, detach_root
 from holdall.system.namespace import leave_host
+
+if TYPE_CHECKING:
+    from holdall.system.answering import Serve
 
 _NOT_STRAIGHT = {errno.EINVAL, errno.ENOTBLK}
 _LONGEST = 255  # bytes that the kernel takes as the value of an option
@@ -58,7 +61,17 @@ class Bound(NamedTuple):
     folder: str
 
 
-Mount = KernelImage | ServedImage | Composed | Bound
+class Answered(NamedTuple):
+    """A file that a process of our own shows over FUSE; `serve` is called there, at its beginning.
+
+    It needs no program, and has fewer rights than any.
+    """
+
+    file: str
+    serve: "Serve"
+
+
+Mount = KernelImage | ServedImage | Composed | Bound | Answered
 
 NAME = "holdall"
 """What the kernel's list of mounts shows as their source, where that can be chosen."""
@@ -89,10 +102,20 @@ def perform(one: Mount, target: str) -> None:
         return
     folder = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with kernel_mount(one, folder) as mounted:
+        with _made(one, folder) as mounted:
             attach(mounted, folder)
     finally:
         os.close(folder)
+
+
+def _made(
+    one: KernelImage | Composed | Bound | Answered, folder: int
+) -> AbstractContextManager[int]:
+    if isinstance(one, Answered):
+        from holdall.system.answering import answered
+
+        return answered(one.file, one.serve, NAME)
+    return kernel_mount(one, folder)
 
 
 @contextmanager

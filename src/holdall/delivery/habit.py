@@ -1,0 +1,60 @@
+"""Which frames an app reads first: what it read at one start is decoded ahead at the next.
+
+A start reads much, by one thread that waits for each frame. What is known of an earlier start is
+guessed work only: nothing depends on it, and all of it may be wrong.
+"""
+
+import struct
+from collections import deque
+from typing import Final
+
+LONGEST: Final = 1023
+"""Frames that are remembered."""
+
+_LEAD: Final = 8 * 2**20  # bytes that are decoded ahead and were not read yet
+_ENCODED: Final = struct.Struct(f"<{LONGEST + 1}I")
+
+
+class Habit:
+    """The frames of a start, in the order they were first read in; `known` are those of another.
+
+    `known` is what `encoded` gave, or anything. `frame` is how long a frame is, in bytes.
+    """
+
+    def __init__(self, known: bytes, count: int, frame: int) -> None:
+        self._count = count
+        numbers = _ENCODED.unpack(known)[1:] if len(known) == _ENCODED.size else ()
+        self._known = [number for number in dict.fromkeys(numbers) if number < count]
+        self._coming = deque(self._known)
+        self._lead = max(2, _LEAD // max(1, frame))
+        self._ordered: set[int] = set()
+        self._met: dict[int, None] = {}
+
+    def met(self, number: int) -> list[int]:
+        """Note that a frame is read for the first time; returns those to be decoded now."""
+        self._met[number] = None
+        self._ordered.discard(number)
+        return self.due()
+
+    def due(self) -> list[int]:
+        """The frames that are to be decoded now, before they are asked for."""
+        found: list[int] = []
+        while self._coming and len(self._ordered) < self._lead:
+            number = self._coming.popleft()
+            if number not in self._met:
+                self._ordered.add(number)
+                found.append(number)
+        return found
+
+    @property
+    def encoded(self) -> bytes:
+        """What to remember for the next start; empty where that is known well enough.
+
+        And where nearly everything was read, which is no start: it was verified, or converted.
+        """
+        met = len(self._met)
+        all_of_it = met * 10 >= 9 * self._count and met > self._lead
+        if met < 2 or all_of_it or len(self._met.keys() & self._known) * 10 >= 9 * met:
+            return b""
+        numbers = [*self._met, *([2**32 - 1] * LONGEST)][:LONGEST]
+        return _ENCODED.pack(len(self._met), *numbers)

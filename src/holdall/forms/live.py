@@ -1,0 +1,189 @@
+"""The form ``live``: the bundle's own file is kept, and read from as it is.
+
+To install is to copy one file, and to check it; nothing is unpacked. A process of our own shows its
+files to an app (`holdall.system.answering`): it checks each frame before it decodes it, whenever it
+does. Where the release comes otherwise than by a full bundle, or in frames too long to be read at
+random, a bundle is packed here from the files.
+
+What stands before the frames, tree and index among it, was checked from the signature down when it
+was installed; its SHA-256 is in the record, and looked at before anything is mounted.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from holdall.errors import CorruptError, NotFoundError, UnsupportedError
+from holdall.forms.port import Cell, Fault, Packing, Place, Traits, Work
+from holdall.model.tree import Tree
+from holdall.system.files import remove_tree
+from holdall.system.means import Means
+from holdall.system.mounting import Answered, Mount
+
+if TYPE_CHECKING:
+    from holdall.forms.names import Names
+    from holdall.system.answering import Complain
+
+TRAITS = Traits(
+    "live",
+    "the bundle's own file, read as it is, every frame checked when it is read",
+    folder=False,
+    whole=True,
+)
+LONGEST_FRAME: Final = 2 * 2**20
+"""Bytes that are decoded for a read of one, at most; bundles with longer frames are packed anew."""
+
+_BUNDLE, _HABIT = "bundle", "habit"
+_MOST: Final = 65536  # bytes of a habit
+
+
+def lay_down(work: Work) -> dict[str, Any]:
+    """See `holdall.forms.port.Form`."""
+    from holdall.forms.imaging import stand_in
+
+    path = f"{work.staged}/{_BUNDLE}"
+    if work.whole and work.whole.packing.frame <= LONGEST_FRAME:
+        packing, local = work.whole.packing, False
+        work.whole.copy(path)
+        work.meanwhile()
+        work.report(work.layup.fresh_size)
+    else:
+        packing, local = _pack(work, path), True
+    os.chmod(path, 0o644)
+    stand_in(work.files)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return record_of(packing, os.pread(fd, packing.first, 0), local=local)
+    finally:
+        os.close(fd)
+
+
+def record_of(packing: Packing, before: bytes, *, local: bool) -> dict[str, Any]:
+    """What is remembered of a bundle; `before` is what stands before its frames."""
+    return {"packing": packing, "before": hashlib.sha256(before).hexdigest(), "local": local}
+
+
+def _pack(work: Work, path: str) -> Packing:
+    """Pack a bundle of the release's files, laid down beside it meanwhile."""
+    from holdall.forms import laying
+
+    scratch = f"{work.staged}/scratch"
+    laying.lay_down(
+        work.layup,
+        work.source,
+        scratch,
+        meanwhile=work.meanwhile,
+        report=work.report,
+        passing=True,
+    )
+    with open(f"{work.staged}/envelope", "rb") as envelope:
+        packing = work.bundles.pack(work.tree, scratch, envelope.read(), path)
+    remove_tree(scratch)
+    return packing
+
+
+def mount(place: Place, means: Means) -> Mount | None:
+    """See `holdall.forms.port.Form`.
+
+    Raises NotFoundError without the file, and CorruptError where it does not begin as it did.
+    """
+    reason = _lacking(means)
+    if reason:
+        raise UnsupportedError(
+            f"This app lies in its bundle, which cannot be read here: {reason}; `holdall convert "
+            "--form tree` unpacks it."
+        )
+    before = _beginning(place)
+    app = "/".join(place.folder.split("/")[-4:])
+
+    def serve(fd: int, complain: "Complain") -> "tuple[Names, Callable[[], None]]":
+        from holdall.forms.names import Names
+
+        habit = _Habit(f"{place.folder}/{_HABIT}")
+        shelved = place.bundles.read(fd, _packing(place), before, habit.known)
+        owner = (os.geteuid(), os.getegid())
+        names = Names(*shelved[:2], owner, lambda line: complain(f"{app}: {line}"))
+        return names, lambda: habit.keep(shelved.habit())
+
+    return Answered(f"{place.folder}/{_BUNDLE}", serve)
+
+
+class _Habit:
+    """What is remembered of a start; where this user may write nothing, nothing is.
+
+    The file is opened before who shows the bundle gives up its rights.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.known, self._fd = b"", -1
+        with suppress(OSError):
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            self.known = os.pread(self._fd, _MOST, 0)
+
+    def keep(self, habit: bytes) -> None:
+        """Remember what is not empty."""
+        if self._fd >= 0 and habit:
+            os.write(self._fd, habit)
+
+
+def _packing(place: Place) -> Packing:
+    (tree_at, tree_size), (index_at, index_size), *rest = place.record["packing"]
+    return Packing((tree_at, tree_size), (index_at, index_size), *rest)
+
+
+def _beginning(place: Place) -> bytes:
+    """What stands before the frames, as it was when it was installed."""
+    path, packing = f"{place.folder}/{_BUNDLE}", _packing(place)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise NotFoundError(
+            f"{path} is missing; `holdall repair` or install the app again."
+        ) from error
+    try:
+        before = os.pread(fd, packing.first, 0)
+        size = os.fstat(fd).st_size
+    finally:
+        os.close(fd)
+    if hashlib.sha256(before).hexdigest() != place.record["before"] or size != packing.size:
+        raise CorruptError(f"{path} is not what was installed; `holdall repair` mends it.")
+    return before
+
+
+def _lacking(means: Means) -> str:
+    return means.lacking("fuse", *(() if means.privileged else ("user_namespaces",)))
+
+
+def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:  # noqa: ARG001 - frames are checked when the files are read
+    """See `holdall.forms.port.Form`."""
+    try:
+        _beginning(place)
+    except (NotFoundError, CorruptError):
+        return [("", f"{_BUNDLE} is missing or was changed")]
+    return []
+
+
+def sweep(store: str) -> int:  # noqa: ARG001 - nothing is shared
+    """See `holdall.forms.port.Form`."""
+    return 0
+
+
+def cells(means: Means) -> dict[str, Cell]:
+    """See `holdall.forms.port.Form`."""
+    reason = _lacking(means)
+    here = "mounted in a namespace of the app's own, by holdall itself"
+    return {
+        "R1": Cell("yes", "what travels is what is installed: one file"),
+        "R2": Cell("no", reason) if reason else Cell("yes", here),
+        "N1": Cell("partly", "an increment makes the files, and then a bundle is packed here"),
+        "N2": Cell("no", "each version is a bundle of its own"),
+        "N3": Cell("yes", "one file, renamed; what runs keeps it after it was removed"),
+        "N4": Cell("no", reason) if reason else Cell("yes", here),
+        "N5": Cell("yes", "mounted in a namespace of one's own, which takes no setuid program"),
+        "N6": Cell("yes", "read in user space, by a process without rights"),
+        "N7": Cell("yes", "each frame is checked against the signed index before it is decoded"),
+        "N8": Cell("no", "holdall checks the signature; the kernel is given no key"),
+        "N9": Cell("yes", "copied out when it is installed, and checked"),
+    }

@@ -1,0 +1,107 @@
+"""Bundles as files that forms keep: being copied, packed here, and read at random.
+
+This module is the `holdall.forms.port.Bundles`. On the start path of apps that lie in one: imports
+as little as can be.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from holdall.delivery.bundle import BundleSource, Opened, Preamble
+    from holdall.forms.port import Packing, Shelved, Whole
+    from holdall.model.tree import File, Tree
+
+FRAME_SIZE: Final = 256 * 2**10
+"""What frames hold of bundles that are packed here."""
+
+_LEVEL: Final = 3
+_PIECE: Final = 2**18
+
+
+def read(fd: int, packing: "Packing", before: bytes, habit: bytes) -> "Shelved":
+    """See `holdall.forms.port.Bundles`."""
+    from holdall.delivery.habit import Habit
+    from holdall.delivery.index import chart
+    from holdall.delivery.random import FrameContents
+    from holdall.delivery.zstandard import unpack
+    from holdall.forms.port import Shelved
+    from holdall.model.tree import outline
+
+    (tree_at, tree_size), (index_at, index_size) = packing.tree, packing.index
+    tree = outline(unpack(before[tree_at : tree_at + tree_size]))
+    index = chart(unpack(before[index_at : index_at + index_size]), tree.sizes)
+    known = Habit(habit, len(index.starts) - 1, packing.frame)
+    contents = FrameContents(fd, packing.first, index, tree.digests, habit=known)
+    return Shelved(tree, contents, lambda: known.encoded)
+
+
+def pack(tree: "Tree", folder: str, envelope: bytes, path: str) -> "Packing":
+    """See `holdall.forms.port.Bundles`."""
+    from holdall.delivery import pack as packer
+    from holdall.delivery.bundle import Preamble
+    from holdall.delivery.layout import Head
+    from holdall.delivery.zstandard import compress, sized
+    from holdall.model import tree as trees
+    from holdall.system.images import copy_range
+
+    def pieces(file: "File") -> Iterator[bytes]:
+        with open(f"{folder}/{file.path}", "rb", buffering=0) as stream:
+            while piece := stream.read(_PIECE):
+                yield piece
+
+    data = trees.encode(tree)
+    section = sized(data, compress(data, _LEVEL))
+    with open(f"{path}.frames", "xb") as frames:
+        packed = packer.pack(tree, pieces, frames, frame_size=FRAME_SIZE, level=_LEVEL)
+    index = sized(packed.index, compress(packed.index, _LEVEL))
+    head = Head(len(envelope), len(section), len(index), packed.stored)
+    preamble = Preamble(head, envelope, section, index)
+    with open(path, "xb") as out, open(f"{path}.frames", "rb") as written:
+        out.write(preamble.data)
+        out.flush()
+        copy_range(written.fileno(), out.fileno(), packed.stored)
+    os.unlink(f"{path}.frames")
+    return _packing(preamble, FRAME_SIZE)
+
+
+def whole(
+    preamble: "Preamble", opened: "Opened", source: "BundleSource", file: int | None
+) -> "Whole":
+    """A bundle with frames as what a form may keep; then nothing else is asked of its source.
+
+    `file` is a descriptor of the bundle, where it is one: what is kept shares its blocks if the
+    file system can.
+    """
+    from holdall.delivery.bundle import BundleSource
+    from holdall.errors import CorruptError
+    from holdall.forms.port import Whole
+    from holdall.system.files import write_all
+    from holdall.system.kernel import clone_file
+
+    def copy(path: str) -> None:
+        out = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            if file is not None and clone_file(file, out):
+                # somebody may have written to the other one since it was looked at
+                if os.pread(out, preamble.first, 0) != preamble.data:
+                    raise CorruptError("The bundle changed while it was installed.")
+                for _ in BundleSource(opened, out, preamble.first).stored():
+                    pass
+                return
+            write_all(out, preamble.data)
+            for stored in source.stored():
+                write_all(out, stored)
+        finally:
+            os.close(out)
+
+    largest = max((frame.raw for frame in opened.index.frames), default=0)
+    return Whole(_packing(preamble, largest), copy)
+
+
+def _packing(preamble: "Preamble", frame: int) -> "Packing":
+    from holdall.forms.port import Packing
+
+    tree, index = preamble.spans
+    return Packing(tree, index, preamble.first, preamble.size, frame)

@@ -1,0 +1,75 @@
+"""The way to the kernel: /dev/fuse, mounted without any program, read and answered.
+
+A mount made in a namespace of one's own is gone with that, and with it the connection: then the
+kernel says so to who answers.
+"""
+
+import errno
+import os
+from typing import Final
+
+from holdall.errors import UnsupportedError
+from holdall.system.fuse.answers import Answers
+from holdall.system.fuse.wire import REQUEST_SIZE
+from holdall.system.mount_calls import Configuration
+
+DEVICE: Final = "/dev/fuse"
+_KIND: Final = "holdall"
+_ENDED: Final = errno.ENODEV
+# the request was given up, its sender was interrupted, or the kernel is just ending the connection
+_PASSING: Final = {errno.ENOENT, errno.EINTR, errno.EAGAIN}
+
+
+def open_device() -> int:
+    """A descriptor for one mount, in the user namespace it is to be made in.
+
+    Raises UnsupportedError.
+    """
+    try:
+        return os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise UnsupportedError(
+            f"{DEVICE} may not be opened ({(error.strerror or '').lower()}), so no image can be "
+            "shown to one app: have it readable and writable for all, as systems commonly do, or "
+            "use the form tree."
+        ) from error
+
+
+def detached(device: int, name: str, *, everybody: bool) -> int:
+    """The descriptor of a read-only mount, attached to nothing, that is answered for at a device's.
+
+    The kernel checks modes. Without `everybody` only this user sees anything. Raises OSError.
+    """
+    with Configuration("fuse") as configuration:
+        configuration.set("source", name)
+        configuration.set("subtype", _KIND)
+        configuration.set("fd", str(device))
+        configuration.set("rootmode", "40755")
+        configuration.set("user_id", str(os.geteuid()))
+        configuration.set("group_id", str(os.getegid()))
+        configuration.flag("default_permissions")
+        if everybody:
+            configuration.flag("allow_other")
+        return configuration.make()
+
+
+def converse(device: int, answers: Answers) -> None:
+    """Answer until it is unmounted; raises OSError for what else goes wrong."""
+    read, write, answer = os.read, os.writev, answers.answer
+    while True:
+        try:
+            data = read(device, REQUEST_SIZE)
+        except OSError as error:
+            if error.errno in _PASSING:
+                continue
+            if error.errno == _ENDED:
+                return
+            raise
+        reply = answer(data)
+        if reply is None:
+            continue
+        try:
+            write(device, reply)
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise

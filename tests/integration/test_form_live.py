@@ -1,0 +1,299 @@
+"""The form live, as root and as an ordinary user: installed, run, updated, removed, spoiled."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mounted_app import APP, PROGRAM, Person, make_person, write_app
+from mounts import answering, eventually, fuse_for_everybody, mounted_below
+from surroundings import Require
+
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("sandbox")]
+
+OUTPUT = "data of the app\n"
+NOISE = random.Random(1).randbytes(2_000_000)
+LOOKER = """\
+import json, os, sys
+for line in sys.stdin:
+    try:
+        with open("/app/" + line.strip(), "rb", buffering=0) as file:
+            said = sum(len(piece) for piece in iter(lambda: file.read(1 << 16), b""))
+    except OSError as error:
+        said = os.strerror(error.errno)
+    print(json.dumps(said), flush=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def everybodys_fuse(tmp_path: Path) -> Iterator[None]:
+    """FUSE for every user."""
+    with fuse_for_everybody(tmp_path):
+        yield
+
+
+@pytest.fixture(params=["root", "user"])
+def person(request: pytest.FixtureRequest) -> Person:
+    """Either of the two, with a bundle of the app in small frames, and one of a second version."""
+    person = make_person(request, str(request.param))
+    files = {"bin/mounted": PROGRAM.encode(), "data": b"data of the app\n"}
+    files |= {"noise": NOISE, "look.py": LOOKER.encode()}
+    write_app(person.home / "noisy", APP, files, command="mounted")
+    build(person, "noisy", "--frame-size", "64K")
+    files["data"] = b"data of the app\nmore\n"
+    write_app(person.home / "two", APP, files, command="mounted", version="2.0")
+    build(person, "two", "--frame-size", "64K", "--against", "noisy.holdall")
+    build(person, "two", "--frame-size", "64K")
+    return person
+
+
+def build(person: Person, name: str, *options: str) -> None:
+    target = "two.inc" if "--against" in options else f"{name}.holdall"
+    person.cli("build", name, "-o", target, *options, directory=person.home)
+
+
+@pytest.fixture
+def live(person: Person) -> Person:
+    """The same, with the first version installed."""
+    person.install("--form", "live", app="noisy")
+    return person
+
+
+class Looker:
+    """A program of the app's that reads a file whenever it is asked to."""
+
+    def __init__(self, person: Person) -> None:
+        uid, gid = person.cli.user or (None, None)
+        self.process = subprocess.Popen(
+            [person.stub, "-I", "/app/look.py"],
+            env={**person.cli.environment, "HOLDALL_COMMAND": "/usr/bin/python3"},
+            cwd=person.home,
+            user=uid,
+            group=gid,
+            extra_groups=None if uid is None else [],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, path: str) -> object:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(f"{path}\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else None
+
+    def close(self) -> str:
+        """End the app; what it and who showed its files complained of."""
+        return self.process.communicate(timeout=60)[1]
+
+
+@pytest.fixture
+def looker(live: Person) -> Iterator[Looker]:
+    """The app, looking."""
+    looker = Looker(live)
+    assert looker("data") == len(OUTPUT)
+    yield looker
+    looker.process.kill()
+    looker.process.communicate()
+
+
+def flip(path: Path, at: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def record(person: Person) -> dict[str, object]:
+    found = json.loads((person.deployment / "form").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def status_of(process: int) -> dict[str, str]:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def test_the_bundle_is_kept_as_it_is(live: Person) -> None:
+    bundle = live.deployment / "bundle"
+    assert bundle.read_bytes() == (live.home / "noisy.holdall").read_bytes()
+    assert {path.name for path in (live.deployment / "files").iterdir()} == {".not-mounted"}
+
+
+def test_a_stream_is_kept_as_well(person: Person) -> None:
+    bundle = person.home / "noisy.holdall"
+    command = 'exec "$@" <noisy.holdall'
+    install = (person.cli.python, "-m", "holdall", "install", "-", "--form", "live")
+    assert person.run("/bin/sh", "-c", command, "sh", *install).returncode == 0
+    assert (person.deployment / "bundle").read_bytes() == bundle.read_bytes()
+
+
+def test_the_app_runs_and_leaves_nothing(live: Person) -> None:
+    done = live.run(live.stub)
+    assert (done.stdout.splitlines()[0] + "\n", done.returncode) == (OUTPUT, 5)
+    assert eventually(live.nothing_is_left)
+
+
+def test_it_runs_without_standard_streams(live: Person) -> None:
+    done = live.run("/bin/sh", "-c", '"$1" >&- <&- 2>&-; echo $?', "sh", live.stub)
+    assert done.stdout != "4\n"
+    assert eventually(live.nothing_is_left)
+
+
+def test_it_is_whole(live: Person) -> None:
+    live.cli("verify")
+    assert eventually(live.nothing_is_left)
+
+
+def test_who_shows_it_has_no_rights_and_little_open(live: Person, looker: Looker) -> None:
+    assert looker("noise") == len(NOISE)
+    (server,) = answering(live.home)
+    status = status_of(server)
+    assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    held = {str(fd.readlink()) for fd in Path(f"/proc/{server}/fd").iterdir()}
+    bundle = str(live.deployment / "bundle")
+    assert {one for one in held if not one.startswith(("pipe:", "socket:"))} == {
+        "/dev/null",
+        "/dev/fuse",
+        bundle,
+        str(live.deployment / "habit"),
+    }
+    assert int(status["VmHWM"].split()[0]) < 100_000
+
+
+def test_what_a_start_reads_is_known_at_the_next(live: Person) -> None:
+    looker = Looker(live)
+    assert looker("noise") == len(NOISE)
+    looker.close()
+    habit = live.deployment / "habit"
+    assert eventually(lambda: habit.stat().st_size > 0)
+    habit.write_bytes(os.urandom(habit.stat().st_size))
+    assert live.run(live.stub).stdout.startswith(OUTPUT)
+    live.cli("verify")
+
+
+def test_a_running_app_survives_its_removal(live: Person) -> None:
+    with live.running() as app:
+        live.cli("remove", APP)
+        assert not live.deployment.exists()
+        assert live.end(app) == OUTPUT
+    assert eventually(live.nothing_is_left)
+
+
+def test_a_running_app_survives_the_loss_of_its_file(live: Person, looker: Looker) -> None:
+    (live.deployment / "bundle").unlink()
+    assert looker("noise") == len(NOISE)
+
+
+def test_a_killed_server_ends_no_more_than_reading(live: Person, looker: Looker) -> None:
+    (server,) = answering(live.home)
+    os.kill(server, signal.SIGKILL)
+    assert eventually(lambda: not answering(live.home))
+    assert looker("noise") in {
+        "Transport endpoint is not connected",
+        "Software caused connection abort",
+    }
+    again = Looker(live)
+    assert again("noise") == len(NOISE)
+    again.close()
+    assert looker("look.py") is not None
+
+
+def test_a_flipped_byte_fails_just_what_needs_it(live: Person) -> None:
+    flip(live.deployment / "bundle", int(str(record(live)["packing"][2])) + 200_000)  # type: ignore[index]  # JSON
+    looker = Looker(live)
+    assert looker("noise") == "Input/output error"
+    assert looker("data") == len(OUTPUT)
+    complaint = looker.close()
+    assert "noise cannot be read at" in complaint
+    assert "is not what the publisher signed" in complaint
+    assert "noise" in live.cli("verify", expect=4).stdout
+
+
+@pytest.mark.parametrize("part", [0, 100, 0.5, 0.99])
+def test_a_flipped_byte_before_the_frames_is_refused(live: Person, part: float) -> None:
+    first = int(str(record(live)["packing"][2]))  # type: ignore[index]  # JSON
+    flip(live.deployment / "bundle", int(part * first if part < 1 else part))
+    done = live.run(live.stub)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "is not what was installed" in done.stderr
+    assert "bundle" in live.cli("verify", expect=4).stdout
+
+
+def test_repairing_brings_it_back(live: Person) -> None:
+    flip(live.deployment / "bundle", -1000 + (live.deployment / "bundle").stat().st_size)
+    live.cli("repair", live.home / "noisy.holdall")
+    live.cli("verify")
+
+
+def test_a_bundle_with_a_damaged_frame_is_not_installed(person: Person) -> None:
+    bundle = person.home / "noisy.holdall"
+    flip(bundle, bundle.stat().st_size - 200_000)
+    person.cli("install", bundle, "--form", "live", expect=4)
+    assert person.cli.json("list") == []
+
+
+def test_an_increment_makes_a_bundle_here(live: Person) -> None:
+    live.cli("update", live.home / "two.inc")
+    assert record(live)["local"] is True
+    assert live.run(live.stub).stdout.startswith("data of the app\nmore\n")
+    live.cli("verify")
+
+
+def test_a_full_update_is_kept_and_rolled_back(live: Person) -> None:
+    live.install(app="two")
+    assert record(live)["local"] is False
+    live.cli("rollback", APP)
+    assert live.run(live.stub).stdout.startswith(OUTPUT)
+
+
+def test_long_frames_are_cut_anew(person: Person) -> None:
+    files = {"bin/mounted": PROGRAM.encode(), "data": b"data of the app\n", "noise": NOISE * 2}
+    write_app(person.home / "long", APP, files, command="mounted")
+    build(person, "long")
+    person.install("--form", "live", app="long")
+    assert record(person)["local"] is True
+    assert person.run(person.stub).stdout.startswith(OUTPUT)
+
+
+@pytest.mark.parametrize("form", ["tree", "local-image", "pool"])
+def test_it_becomes_another_form_and_comes_back(live: Person, form: str) -> None:
+    live.cli("convert", APP, "--form", form)
+    live.cli("verify")
+    live.cli("convert", APP, "--form", "live")
+    live.cli("verify")
+    assert live.run(live.stub).stdout.startswith(OUTPUT)
+
+
+def test_it_can_be_shown_at_a_folder(live: Person, require: Require) -> None:
+    require("fusermount3")
+    folder = live.home / "shown here"
+    live.cli("mount", APP, folder)
+    assert live.run("cat", folder / "data").stdout == OUTPUT
+    assert live.run("cmp", folder / "noise", live.home / "noisy/files/noise").returncode == 0
+    live.cli("unmount", folder)
+    assert not mounted_below(live.home)
+    assert eventually(live.nothing_is_left)
+
+
+def test_without_fuse_it_says_so(live: Person) -> None:
+    if live.cli.user is None:
+        return
+    Path("/dev/fuse").chmod(0o600)  # the copy that only this process and its children see
+    try:
+        done = live.run(live.stub)
+    finally:
+        Path("/dev/fuse").chmod(0o666)
+    assert done.returncode == 7
+    assert "/dev/fuse may not be opened" in done.stderr
