@@ -73,12 +73,15 @@ def entry() -> NoReturn:
     """The command ``holdall``."""
     gc.disable()  # a short life; what is made is kept to its end
     try:
-        code = main(sys.argv[1:])
+        _have_streams()
+        try:
+            code = main(sys.argv[1:])
+        except SystemExit as asked:  # help was
+            code = int(asked.code or 0)
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+        code = 1  # whoever read along has seen enough
     except KeyboardInterrupt:
         code = 130
     os._exit(code)  # everything is flushed; taking the interpreter apart would cost 3 ms
@@ -94,13 +97,20 @@ def main(argv: Sequence[str]) -> int:
     except HoldallError as error:
         return out.fail(error)
     except BrokenPipeError:
-        raise  # whoever read along has seen enough
+        raise
     except OSError as error:
         from holdall.system.files import in_words
 
         return out.fail(in_words(error, "The operating system refused"))
     except RecursionError:
         return out.fail(HoldallError("The input is nested too deeply."))
+
+
+def _have_streams() -> None:
+    """Open nothing in place of standard streams that whoever started this has closed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - to the end
 
 
 def whole_parser() -> argparse.ArgumentParser:
