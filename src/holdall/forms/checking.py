@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from holdall.errors import CorruptError
 from holdall.forms import laying, seeding
 from holdall.model.digest import Hasher
 from holdall.model.tree import Directory, Entry, File, Symlink, Tree
@@ -52,6 +53,50 @@ def inspect(
             if not _is_sound(files, file, fast=fast)
         ]
     return sorted(faults)
+
+
+def inspect_contents(
+    tree: Tree, source: ContentSource, *, report: Callable[[int], None] = lambda _size: None
+) -> list[Fault]:
+    """The files whose contents a source lacks or has otherwise: path and sentence, sorted by path.
+
+    For names that are the tree's own. `report` as for `inspect`.
+    """
+    wanted = source.available(tree.contents)
+    bad = set(tree.contents) - wanted
+    batches = source.batches(wanted)
+
+    def perform(batch: int) -> int:
+        return len(_spoiled(source, batch, wanted))
+
+    def told(batch: int, spoiled: int) -> None:
+        report(batches[batch].size)
+        if spoiled:
+            doubtful.append(batch)
+
+    doubtful: list[int] = []
+    crew.share_out(source.feed(batches), len(batches), perform, report=told)
+    for batch in doubtful:
+        bad |= _spoiled(source, batch, wanted)
+    return sorted(
+        (file.path, "its content was changed") for file in tree.files if file.digest in bad
+    )
+
+
+def _spoiled(source: ContentSource, batch: int, wanted: set[bytes]) -> set[bytes]:
+    """The digests of a batch whose contents are not what they should be, or cannot be read."""
+    spoiled = set()
+    for digest, pieces in source.produce(batch, wanted):
+        hasher = Hasher()
+        try:
+            for piece in pieces:
+                hasher.update(piece)
+        except (CorruptError, OSError):
+            spoiled.add(digest)
+            continue
+        if hasher.digest() != digest:
+            spoiled.add(digest)
+    return spoiled
 
 
 def mend(

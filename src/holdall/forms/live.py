@@ -11,13 +11,14 @@ was installed; its SHA-256 is in the record, and looked at before anything is mo
 
 import hashlib
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from holdall.errors import CorruptError, NotFoundError, UnsupportedError
 from holdall.forms.port import Cell, Fault, Packing, Place, Traits, Work
 from holdall.model.tree import Tree
+from holdall.store.contents import ContentSource
 from holdall.system.files import remove_tree
 from holdall.system.means import Means
 from holdall.system.mounting import Answered, Mount
@@ -26,17 +27,34 @@ if TYPE_CHECKING:
     from holdall.forms.names import Names
     from holdall.system.answering import Complain
 
-TRAITS = Traits(
-    "live",
-    "the bundle's own file, read as it is, every frame checked when it is read",
-    folder=False,
-    whole=True,
-)
 LONGEST_FRAME: Final = 2 * 2**20
 """Bytes that are decoded for a read of one, at most; bundles with longer frames are packed anew."""
 
 _BUNDLE, _HABIT = "bundle", "habit"
 _MOST: Final = 65536  # bytes of a habit
+
+
+@contextmanager
+def contents(place: Place, tree: Tree) -> Iterator[ContentSource]:
+    """The contents of a place out of its bundle, without a mount.
+
+    Raises NotFoundError and CorruptError as `mount`.
+    """
+    before = _beginning(place)
+    fd = os.open(f"{place.folder}/{_BUNDLE}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield place.bundles.source(fd, _packing(place), before, tree)
+    finally:
+        os.close(fd)
+
+
+TRAITS = Traits(
+    "live",
+    "the bundle's own file, read as it is, every frame checked when it is read",
+    folder=False,
+    whole=True,
+    contents=contents,
+)
 
 
 def lay_down(work: Work) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A form is a module. It knows nothing of where contents come from, nor of who ask
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple, Protocol
 
 from holdall.forms.seeding import Layup, Seed
@@ -29,7 +30,8 @@ class Traits(NamedTuple):
     so another deployment may have their inodes. `images`: it keeps an image. `parcel`: it keeps the
     bundle's file with the publisher's. `whole`: it keeps the bundle's file with its frames. `seed`:
     where other deployments may have its inodes from elsewhere than its files, those of a place with
-    this tree. `privileged`: only root can have it mounted.
+    this tree. `privileged`: only root can have it mounted. `contents`: where nothing has to be
+    mounted for them, those of a place that has this tree; raises NotFoundError and CorruptError.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Traits(NamedTuple):
     whole: bool = False
     seed: "Callable[[Place, Tree], Seed] | None" = None
     vacate: Callable[[str], None] | None = None
+    contents: "Callable[[Place, Tree], AbstractContextManager[ContentSource]] | None" = None
 
     @property
     def shares(self) -> bool:
@@ -102,6 +105,10 @@ class Bundles(Protocol):
 
         `habit` was remembered the last time; it may be anything.
         """
+        ...
+
+    def source(self, fd: int, packing: Packing, before: bytes, tree: Tree) -> ContentSource:
+        """The contents of a tree out of a bundle that has them; the rest as `read` takes it."""
         ...
 
     def pack(self, tree: Tree, folder: str, envelope: bytes, path: str) -> Packing:

@@ -1,13 +1,17 @@
 """The files of installed versions as folders to read, whatever their form.
 
 A mounted form is seen through a process that holds the mount in a namespace of its own, so the
-host's mounts never change and nothing is left behind.
+host's mounts never change and nothing is left behind. Contents are read without it where they can.
 """
 
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+from holdall.forms.folder_source import FolderSource
 from holdall.forms.port import Form, Place
+from holdall.model.tree import Tree
+from holdall.store.contents import ContentSource
 from holdall.system.means import Means
 from holdall.system.room import Room
 
@@ -17,6 +21,7 @@ class Views:
 
     def __init__(self) -> None:
         self._rooms: dict[str, Room] = {}
+        self._sources = ExitStack()
 
     def __enter__(self) -> Self:
         """Closed at the end."""
@@ -43,8 +48,18 @@ class Views:
             self._rooms[place.files] = Room(mount, place.files)
         return self._rooms[place.files].folder
 
+    def source(self, place: Place, form: Form, tree: Tree, means: Means) -> ContentSource:
+        """The contents of a tree that a deployment has, checked by whoever takes them.
+
+        Raises as `folder`, and NotFoundError.
+        """
+        if form.TRAITS.contents:
+            return self._sources.enter_context(form.TRAITS.contents(place, tree))
+        return FolderSource(tree, self.folder(place, form, means))
+
     def close(self) -> None:
-        """Let go of everything that was mounted; folders given before are gone."""
+        """Let go of everything that was mounted or opened; what was given before is gone."""
+        self._sources.close()
         for room in self._rooms.values():
             room.close()
         self._rooms.clear()

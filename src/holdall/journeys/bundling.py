@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from holdall.delivery.bundle import BundleSource, Opened, Preamble
     from holdall.forms.port import Packing, Shelved, Whole
     from holdall.model.tree import File, Tree
+    from holdall.store.contents import ContentSource
 
 FRAME_SIZE: Final = 256 * 2**10
 """What frames hold of bundles that are packed here."""
@@ -35,6 +36,29 @@ def read(fd: int, packing: "Packing", before: bytes, habit: bytes) -> "Shelved":
     known = Habit(habit, len(index.starts) - 1, packing.frame)
     contents = FrameContents(fd, packing.first, index, tree.digests, habit=known)
     return Shelved(tree, contents, lambda: known.encoded)
+
+
+def source(fd: int, packing: "Packing", before: bytes, tree: "Tree") -> "ContentSource":
+    """See `holdall.forms.port.Bundles`."""
+    from holdall.delivery.frames import FrameSource
+    from holdall.delivery.index import chart
+    from holdall.delivery.random import FrameContents
+    from holdall.delivery.zstandard import unpack
+    from holdall.model.tree import outline
+
+    (tree_at, tree_size), (index_at, index_size) = packing.tree, packing.index
+    whole = outline(unpack(before[tree_at : tree_at + tree_size]))
+    index = chart(unpack(before[index_at : index_at + index_size]), whole.sizes)
+    numbers = sorted(range(len(whole.digests)), key=index.places.__getitem__)
+    wanted = tree.contents
+    contents = {
+        whole.digests[one]: whole.sizes[one] for one in numbers if whole.digests[one] in wanted
+    }
+
+    def reach() -> FrameContents:
+        return FrameContents(fd, packing.first, index, whole.digests, ahead=0)
+
+    return FrameSource(contents, reach)
 
 
 def pack(tree: "Tree", folder: str, envelope: bytes, path: str) -> "Packing":

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from holdall.forms import seeding
-from holdall.forms.folder_source import FolderSource
 from holdall.forms.port import Base, Work
 from holdall.forms.viewing import Views
 from holdall.journeys import bundling
@@ -12,10 +11,10 @@ from holdall.journeys.forming import (
     Wanted,
     base_of,
     decide,
-    folder_of,
     form_of,
     is_as_decided,
     keep_record,
+    source_of,
     warnings,
 )
 from holdall.journeys.host import Host, Report, silent
@@ -121,11 +120,12 @@ def bring_to(
     base = base_of(host, item.ref, decision.form) if source is None else None
     with Views() as views:
         if source is None:
-            source = FolderSource(tree, folder_of(host, item, views))
-            seed = seed_of(host, item, tree, decision, views)
+            source = source_of(host, item, tree, views)
             held = form_of(item).TRAITS
             # out of a mount everything is copied, and then with progress
-            seeds = (seed,) if seed and (held.folder or held.seed) else ()
+            lies = held.folder or held.seed
+            seed = seed_of(host, item, tree, decision, views) if lies else None
+            seeds = (seed,) if seed else ()
         else:
             seeds = ()
         layup = seeding.plan(tree, seeds)

@@ -1,8 +1,9 @@
 """Showing apps on the host, as the active deployments of an app say."""
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from holdall.errors import CorruptError, HoldallError, NoSpaceError, UnsupportedError
@@ -13,6 +14,9 @@ from holdall.system.files import write_atomic
 
 if TYPE_CHECKING:
     from holdall.desktop.exports import ExportedFile
+    from holdall.forms.port import Place
+    from holdall.model.tree import Tree
+    from holdall.store.contents import ContentSource
 
 Read = Callable[[str], bytes]
 
@@ -71,37 +75,66 @@ def unexport(host: Host, ref: Ref, report: Report = silent) -> None:
         report(Event(warning, loud=True))
 
 
-def reader(deployment_files: str, digests: dict[str, bytes]) -> Read:
-    """Reads an app's regular files, checked against their digests.
+@contextmanager
+def reading_files(host: Host, place: "Place", tree: "Tree") -> Iterator[Read]:
+    """Reads the regular files of a deployment with this tree, checked against their digests.
 
-    Raises CorruptError for anything else.
+    What it gives raises CorruptError for anything else.
     """
+    from holdall.forms.table import form_named
+    from holdall.forms.viewing import Views
+    from holdall.journeys.forming import means_of
     from holdall.model.digest import digest_of
-    from holdall.system.kernel import open_beneath
+
+    digests = {file.path: file.digest for file in tree.files}
+    form, means = form_named(place.record["form"]), means_of(host)
 
     def read(path: str) -> bytes:
         if path not in digests:
             raise CorruptError(f"{path} is to be exported but is no regular file of the app.")
-        root = os.open(deployment_files, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with open(open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-                data = file.read()
-        finally:
-            os.close(root)
+        data = fetch(path)
         if digest_of(data) != digests[path]:
             raise CorruptError(
                 f"The installed file {path} was changed; `holdall verify` shows what else was."
             )
         return data
 
-    return read
+    with Views() as views:
+        if form.TRAITS.contents:
+            source = views.source(place, form, tree, means)
+            fetch = partial(_out_of, source, digests)
+        else:
+            fetch = partial(_read, views.folder(place, form, means))
+        yield read
+
+
+def _out_of(source: "ContentSource", digests: dict[str, bytes], path: str) -> bytes:
+    """What a path has; b"" where the source has it not."""
+    digest = digests[path]
+    found = (
+        b"".join(pieces)
+        for batch in source.batches({digest})
+        for _, pieces in source.produce(batch.number, {digest})
+    )
+    return next(found, b"")
+
+
+def _read(folder: str, path: str) -> bytes:
+    from holdall.system.kernel import open_beneath
+
+    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with open(open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            return file.read()
+    finally:
+        os.close(root)
 
 
 def _wanted(host: Host, deployment: Deployment | None) -> "tuple[ExportedFile, ...]":
     if deployment is None or deployment.facts()["manifest"]["kind"] != "app":
         return ()
     from holdall.desktop.exports import rendered
-    from holdall.journeys.forming import place_of, reading
+    from holdall.journeys.forming import place_of
     from holdall.journeys.installed import installed_tree
     from holdall.model import release as releases
 
@@ -109,9 +142,9 @@ def _wanted(host: Host, deployment: Deployment | None) -> "tuple[ExportedFile, .
     manifest = release.manifest
     if not manifest.exports.paths and not manifest.exports.commands:
         return ()
-    digests = {file.path: file.digest for file in installed_tree(deployment, release).files}
-    with reading(host, place_of(host, deployment)) as folder:
-        return rendered(manifest, reader(folder, digests), host.layout.stub(deployment.ref))
+    tree = installed_tree(deployment, release)
+    with reading_files(host, place_of(host, deployment), tree) as read:
+        return rendered(manifest, read, host.layout.stub(deployment.ref))
 
 
 def _keep_stub(host: Host, ref: Ref, active: Deployment | None) -> None:

@@ -6,7 +6,6 @@ Nobody here asks for a form's name, only its traits.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from holdall.errors import CorruptError, UnsupportedError, UsageError
@@ -17,8 +16,10 @@ from holdall.journeys import bundling
 from holdall.journeys.host import Host
 from holdall.journeys.installed import known_tree
 from holdall.model.ref import Ref
+from holdall.model.tree import Tree
 from holdall.store import settings
 from holdall.store.catalog import RECORD, Deployment
+from holdall.store.contents import ContentSource
 from holdall.store.layout import SYSTEM
 from holdall.store.record import Record
 from holdall.system.files import write_new
@@ -128,11 +129,12 @@ def folder_of(host: Host, deployment: Deployment, views: Views, *, suspect: bool
     return views.folder(place_of(host, deployment), form_of(deployment), means)
 
 
-@contextmanager
-def reading(host: Host, place: Place, *, suspect: bool = False) -> Iterator[str]:
-    """A folder with the files of what lies at `place`, for a while; `suspect` as in `folder_of`."""
-    with Views() as views:
-        yield views.folder(place, form_named(place.record["form"]), _means(host, suspect=suspect))
+def source_of(
+    host: Host, deployment: Deployment, tree: Tree, views: Views, *, suspect: bool = False
+) -> ContentSource:
+    """The contents of a tree that a deployment has; raises as `Views.source`. See `folder_of`."""
+    means = _means(host, suspect=suspect)
+    return views.source(place_of(host, deployment), form_of(deployment), tree, means)
 
 
 def base_of(host: Host, ref: Ref, form: Form) -> Base | None:

@@ -13,7 +13,7 @@ from holdall.forms.port import Place, Work
 from holdall.journeys import bundling
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.consent import check_consent
-from holdall.journeys.exporting import reader
+from holdall.journeys.exporting import reading_files
 from holdall.journeys.forming import (
     ANY_FORM,
     Decision,
@@ -22,7 +22,6 @@ from holdall.journeys.forming import (
     decide,
     is_as_decided,
     keep_record,
-    reading,
     warnings,
 )
 from holdall.journeys.host import Event, Host, Report, silent
@@ -321,9 +320,8 @@ def _check_exports(host: Host, arrival: Arrival, tree: Tree, place: Place) -> No
     if manifest.exports.paths or manifest.exports.commands:
         from holdall.desktop import exports
 
-        digests = {file.path: file.digest for file in tree.files}
-        with refusing(), reading(host, place) as folder:
-            exports.check(manifest, reader(folder, digests))
+        with refusing(), reading_files(host, place, tree) as read:
+            exports.check(manifest, read)
 
 
 def _write_beside(host: Host, arrival: Arrival, contents: Contents, staged: str) -> None:

@@ -4,13 +4,20 @@ import os
 from typing import NamedTuple
 
 from holdall.errors import CorruptError, HoldallError, NotFoundError, UnsupportedError
-from holdall.forms.checking import inspect, mend
+from holdall.forms.checking import inspect, inspect_contents, mend
 from holdall.forms.folder_source import FolderSource
 from holdall.forms.port import Form
 from holdall.forms.viewing import Views
 from holdall.journeys.arrival import Arrival, arriving
 from holdall.journeys.convert import bring_to
-from holdall.journeys.forming import as_it_is, decide, folder_of, form_of, place_of
+from holdall.journeys.forming import (
+    as_it_is,
+    decide,
+    folder_of,
+    form_of,
+    place_of,
+    source_of,
+)
 from holdall.journeys.host import Host, Report, silent
 from holdall.journeys.installed import installed_tree
 from holdall.journeys.launching import launch_files_of
@@ -140,6 +147,10 @@ def _faulty(
     place = place_of(host, item)
     paths = {path or form.TRAITS.holder for path, _ in form.inspect(place, tree, fast=False)}
     try:
+        if form.TRAITS.contents:
+            bad = {path for path, _ in inspect_contents(tree, source_of(host, item, tree, views))}
+            sound = Tree(tuple(entry for entry in tree.entries if entry.path not in bad))
+            return paths | bad, [source_of(host, item, sound, views)]
         if form.TRAITS.seed:
             # without the image over them, which may be what is damaged
             held, folder = form.TRAITS.seed(place, tree)[:2]

@@ -11,9 +11,10 @@ from holdall.errors import (
     NotFoundError,
     UnsupportedError,
 )
-from holdall.forms.checking import inspect
+from holdall.forms.checking import inspect, inspect_contents
 from holdall.forms.port import Fault
-from holdall.journeys.forming import form_of, place_of, reading
+from holdall.forms.viewing import Views
+from holdall.journeys.forming import folder_of, form_of, place_of, source_of
 from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.installed import installed_tree
 from holdall.model.ref import RefPattern
@@ -131,10 +132,14 @@ def _judged(error: HoldallError | OSError) -> tuple[list[Fault], str]:
 def _faults(
     host: Host, deployment: Deployment, tree: Tree, *, fast: bool, report: Callable[[int], None]
 ) -> list[Fault]:
-    place = place_of(host, deployment)
-    faults = form_of(deployment).inspect(place, tree, fast=fast)
+    place, form = place_of(host, deployment), form_of(deployment)
+    faults = form.inspect(place, tree, fast=fast)
     try:
-        with reading(host, place, suspect=bool(faults)) as folder:
+        with Views() as views:
+            if form.TRAITS.contents:
+                source = source_of(host, deployment, tree, views)
+                return [*faults, *inspect_contents(tree, source, report=report)]
+            folder = folder_of(host, deployment, views, suspect=bool(faults))
             return [*faults, *inspect(tree, folder, fast=fast, report=report)]
     except (HoldallError, OSError) as error:
         if not faults or isinstance(error, (CorruptError, NotFoundError)):
