@@ -47,7 +47,7 @@ class Kept:
     def shown(self) -> Names:
         """The file system; its descriptor stays open to the end of the test process."""
         fd = os.open(self.bundle, os.O_RDONLY)
-        shown, _ = self.mounted().serve(fd, self.complaints.append)
+        shown = self.mounted().serve(fd, self.complaints.append).files
         assert isinstance(shown, Names)
         return shown
 

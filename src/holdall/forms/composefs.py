@@ -12,31 +12,21 @@ from contextlib import suppress
 from typing import Any
 
 from holdall.errors import CorruptError, NotFoundError, UnsupportedError
-from holdall.forms import erofs, imaging, seeding
+from holdall.forms import erofs, imaging, objects, seeding
 from holdall.forms.pool import lay_pooled
 from holdall.forms.port import Cell, Fault, Place, Traits, Work
 from holdall.model.digest import Digest, Hasher, digest_of
-from holdall.model.tree import File, Tree
+from holdall.model.tree import Tree
 from holdall.store import pool
 from holdall.store.guard import is_roots
 from holdall.system.files import write_new
-from holdall.system.kernel import enable_verity, measure_verity
+from holdall.system.kernel import measure_verity
 from holdall.system.means import Means
 from holdall.system.mounting import Composed, Mount
 
 _IMAGE = "meta.erofs"
-_OBJECTS = "objects"
 _NEEDS = ("privileged", "kernel_erofs", "data_only_overlay")
 _PIECE = 2**20
-
-
-def _objects(place: Place, tree: Tree) -> seeding.Seed:
-    """All contents of a deployment as files that can be linked; `tree` is that of its release.
-
-    Each stands under its short name, and has one mode only. Raises OSError.
-    """
-    complete = os.stat(f"{place.folder}/lease").st_mtime_ns
-    return seeding.Seed(_flat(tree), f"{place.folder}/{_OBJECTS}", complete)
 
 
 TRAITS = Traits(
@@ -45,7 +35,7 @@ TRAITS = Traits(
     folder=False,
     holder="its metadata image",
     privileged=True,
-    seed=_objects,
+    seed=objects.seed,
 )
 
 
@@ -59,7 +49,7 @@ def lay_down(work: Work) -> dict[str, Any]:
         raise UnsupportedError(
             f"The form {TRAITS.name} cannot be used here: {reason}; use the form tree or pool."
         )
-    flat, folder = _flat(work.tree), f"{work.staged}/{_OBJECTS}"
+    flat, folder = objects.flat(work.tree), f"{work.staged}/{objects.FOLDER}"
     digests: list[str] = []
 
     def beside() -> None:
@@ -69,7 +59,7 @@ def lay_down(work: Work) -> dict[str, Any]:
 
     lay_pooled(work._replace(meanwhile=beside), seeding.plan(flat, _seeds(work)), folder)
     if work.means.verity:
-        _protect(flat, folder)
+        objects.protect(flat, folder)
     return {"digest": digests[0], "pool": work.choice.pool, "verity": work.means.verity}
 
 
@@ -97,7 +87,9 @@ def mount(place: Place, means: Means) -> Mount | None:
             f"{image} may be written by others than root, and the kernel parses nothing of theirs; "
             "have the store belong to root alone, or use the form tree or pool."
         )
-    return Composed(image, f"{place.folder}/{_OBJECTS}", verity=bool(place.record.get("verity")))
+    return Composed(
+        image, f"{place.folder}/{objects.FOLDER}", verity=bool(place.record.get("verity"))
+    )
 
 
 def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:
@@ -151,22 +143,6 @@ def cells(means: Means) -> dict[str, Cell]:
     }
 
 
-def _flat(tree: Tree) -> Tree:
-    """The objects of a tree as files of one folder, under the names that its image says.
-
-    The mode is of no account there; it is that of a program where one has the content, so that the
-    other forms can share it.
-    """
-    programs = {file.digest for file in tree.files if file.executable}
-    sizes = tree.contents
-    return Tree(
-        tuple(
-            File(name, digest, sizes[digest], digest in programs)
-            for digest, name in erofs.names(tree).items()
-        )
-    )
-
-
 def _seeds(work: Work) -> list[seeding.Seed | seeding.Objects]:
     """Those of the plan, after the older version's own objects; all to be linked.
 
@@ -175,7 +151,7 @@ def _seeds(work: Work) -> list[seeding.Seed | seeding.Objects]:
     seeds = [_to_link(loan.seed) for loan in work.layup.loans]
     if work.base:
         with suppress(OSError):
-            return [_objects(work.base.place, work.base.tree), *seeds]
+            return [objects.seed(work.base.place, work.base.tree), *seeds]
     return seeds
 
 
@@ -197,20 +173,6 @@ def _write_image(work: Work) -> str:
     if work.means.verity:
         imaging.protect(image)
     return digest
-
-
-def _protect(flat: Tree, folder: str) -> None:
-    """See that every object has fs-verity, also those that were linked from elsewhere."""
-    top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for file in flat.files:
-            fd = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
-            try:
-                enable_verity(fd)
-            finally:
-                os.close(fd)
-    finally:
-        os.close(top)
 
 
 def _measure(image: str, *, fast: bool) -> str:

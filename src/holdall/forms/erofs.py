@@ -11,7 +11,7 @@ in fs/overlayfs/overlayfs.h.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import product
 from typing import assert_never
 
@@ -65,10 +65,14 @@ def names(tree: Tree) -> dict[bytes, str]:
     That is its rank among the tree's digests, in three characters: so short that the inode of a
     file takes 128 bytes.
     """
-    digests = sorted(tree.contents)
+    return short_names(tree.contents)
+
+
+def short_names(digests: Collection[bytes]) -> dict[bytes, str]:
+    """The same for digests of which each is there once."""
     width = 3 if len(digests) <= len(_LETTERS) ** 3 else 4
     ranks = product(_LETTERS, repeat=width)
-    return {digest: "".join(rank) for digest, rank in zip(digests, ranks, strict=False)}
+    return {digest: "".join(rank) for digest, rank in zip(sorted(digests), ranks, strict=False)}
 
 
 def image(tree: Tree) -> bytes:

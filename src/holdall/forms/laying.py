@@ -22,7 +22,7 @@ from holdall.system.files import write_all
 from holdall.system.kernel import clone_file, enable_verity, open_beneath, sync_filesystem
 
 _LINKS_A_TASK = 1024
-_NO_LINK = {errno.ENOENT, errno.EMLINK, errno.EXDEV, errno.EPERM, errno.ENOTDIR}
+NO_LINK = {errno.ENOENT, errno.EMLINK, errno.EXDEV, errno.EPERM, errno.ENOTDIR}
 _GONE = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EXDEV, errno.EIO}
 _REGULAR = 0o100000
 _MODES = (0o644, 0o755)
@@ -216,7 +216,7 @@ class _Workshop:
                 if error.errno == errno.EXDEV:
                     apart = True
                     spoiled += not self._take_over(held, files, folder)
-                elif error.errno in _NO_LINK:
+                elif error.errno in NO_LINK:
                     spoiled += 1
                 else:
                     raise
@@ -333,7 +333,7 @@ class _Workshop:
         try:
             os.link(held, path, src_dir_fd=folder, dst_dir_fd=self._root, follow_symlinks=False)
         except OSError as error:
-            if error.errno not in _NO_LINK:
+            if error.errno not in NO_LINK:
                 raise
             return False
         return True

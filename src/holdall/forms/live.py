@@ -11,7 +11,7 @@ was installed; its SHA-256 is in the record, and looked at before anything is mo
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,12 +25,14 @@ from holdall.system.mounting import Answered, Mount
 
 if TYPE_CHECKING:
     from holdall.forms.names import Names
-    from holdall.system.answering import Complain
+    from holdall.model.tree import Outline
+    from holdall.system.answering import Complain, Served
+    from holdall.system.fuse.answers import Attribute
 
 LONGEST_FRAME: Final = 2 * 2**20
 """Bytes that are decoded for a read of one, at most; bundles with longer frames are packed anew."""
 
-_BUNDLE, _HABIT = "bundle", "habit"
+_BUNDLE, _HABIT, _OBJECTS = "bundle", "habit", "objects"
 _MOST: Final = 65536  # bytes of a habit
 
 
@@ -59,6 +61,7 @@ TRAITS = Traits(
 
 def lay_down(work: Work) -> dict[str, Any]:
     """See `holdall.forms.port.Form`."""
+    from holdall.forms import objects
     from holdall.forms.imaging import stand_in
 
     path = f"{work.staged}/{_BUNDLE}"
@@ -71,11 +74,15 @@ def lay_down(work: Work) -> dict[str, Any]:
         packing, local = _pack(work, path), True
     os.chmod(path, 0o644)
     stand_in(work.files)
+    shared = objects.share(work, packing, path)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return record_of(packing, os.pread(fd, packing.first, 0), local=local)
+        record = record_of(packing, os.pread(fd, packing.first, 0), local=local)
     finally:
         os.close(fd)
+    # whether one of them is protected where others are not, nobody can tell from the file system
+    verity = bool(shared) and work.means.verity
+    return {**record, "pool": work.choice.pool, "objects": shared, "verity": verity}
 
 
 def record_of(packing: Packing, before: bytes, *, local: bool) -> dict[str, Any]:
@@ -116,16 +123,34 @@ def mount(place: Place, means: Means) -> Mount | None:
     before = _beginning(place)
     app = "/".join(place.folder.split("/")[-4:])
 
-    def serve(fd: int, complain: "Complain") -> "tuple[Names, Callable[[], None]]":
+    data = f"{place.folder}/{_OBJECTS}" if place.record.get("objects") else ""
+
+    def serve(fd: int, complain: "Complain") -> "Served":
         from holdall.forms.names import Names
+        from holdall.system.answering import Served
 
         habit = _Habit(f"{place.folder}/{_HABIT}")
         shelved = place.bundles.read(fd, _packing(place), before, habit.known)
         owner = (os.geteuid(), os.getegid())
         names = Names(*shelved[:2], owner, lambda line: complain(f"{app}: {line}"))
-        return names, lambda: habit.keep(shelved.habit())
+        attribute = _attribute(data, shelved.outline, names, place.record) if data else None
+        return Served(names, lambda: habit.keep(shelved.habit()), attribute)
 
-    return Answered(f"{place.folder}/{_BUNDLE}", serve)
+    if not os.path.isdir(data):
+        data = ""
+    return Answered(f"{place.folder}/{_BUNDLE}", serve, data, bool(place.record.get("verity")))
+
+
+def _attribute(
+    folder: str, outline: "Outline", names: "Names", record: Mapping[str, Any]
+) -> "Attribute | None":
+    """What tells overlayfs which contents are files of a folder; what is gone comes as the rest."""
+    from holdall.forms.redirects import Redirects
+
+    with suppress(OSError):
+        there = os.listdir(folder)
+        return Redirects(outline, names, there, verity=bool(record.get("verity"))).value
+    return None
 
 
 class _Habit:
@@ -174,18 +199,26 @@ def _lacking(means: Means) -> str:
     return means.lacking("fuse", *(() if means.privileged else ("user_namespaces",)))
 
 
-def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:  # noqa: ARG001 - frames are checked when the files are read
-    """See `holdall.forms.port.Form`."""
+def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:
+    """See `holdall.forms.port.Form`.
+
+    Frames are checked when the files are read.
+    """
+    from holdall.forms import objects
+
+    faults = objects.inspect(place, tree, fast=fast)
     try:
         _beginning(place)
     except (NotFoundError, CorruptError):
-        return [("", f"{_BUNDLE} is missing or was changed")]
-    return []
+        faults.append(("", f"{_BUNDLE} is missing or was changed"))
+    return faults
 
 
-def sweep(store: str) -> int:  # noqa: ARG001 - nothing is shared
+def sweep(store: str) -> int:
     """See `holdall.forms.port.Form`."""
-    return 0
+    from holdall.store import pool
+
+    return pool.sweep(store)
 
 
 def cells(means: Means) -> dict[str, Cell]:

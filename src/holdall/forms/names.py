@@ -111,6 +111,10 @@ class Names:
             self._complain(f"{path} cannot be read at {offset}: {error}")
             raise OSError(errno.EIO, "") from error
 
+    def number(self, inode: int) -> int | None:
+        """The number of a file's content; None for what is no file."""
+        return self._column[inode - _FIRST] if self._kind(inode) in {FILE, PROGRAM} else None
+
     def _place(self) -> None:
         """Put every entry in its folder, and find what stands of it in other columns."""
         paths, kinds, numbers, _, _, targets = self._outline

@@ -158,7 +158,10 @@ class Whole(NamedTuple):
 
 
 class Base(NamedTuple):
-    """An older version of the same ref in the same form, to start from."""
+    """An older version of the same ref in the same form, to start from.
+
+    For a form that keeps a `whole` bundle, it may also be in one that `links`.
+    """
 
     place: Place
     tree: Tree

@@ -13,6 +13,7 @@ from holdall.forms.port import Form, Place
 from holdall.model.tree import Tree
 from holdall.store.contents import ContentSource
 from holdall.system.means import Means
+from holdall.system.mounting import Answered
 from holdall.system.room import Room
 
 
@@ -39,11 +40,14 @@ class Views:
     def folder(self, place: Place, form: Form, means: Means) -> str:
         """A folder with a deployment's files, mounted for this process where they have to be.
 
-        Raises UnsupportedError with what would help, CorruptError and ProgramError.
+        All is what its own file has, though others share contents of it. Raises
+        UnsupportedError with what would help, CorruptError and ProgramError.
         """
         mount = form.mount(place, means)
         if mount is None:
             return place.files
+        if isinstance(mount, Answered):
+            mount = mount._replace(data="")
         if place.files not in self._rooms:
             self._rooms[place.files] = Room(mount, place.files)
         return self._rooms[place.files].folder

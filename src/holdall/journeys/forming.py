@@ -6,6 +6,7 @@ Nobody here asks for a form's name, only its traits.
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from holdall.errors import CorruptError, UnsupportedError, UsageError
@@ -138,11 +139,18 @@ def source_of(
 
 
 def base_of(host: Host, ref: Ref, form: Form) -> Base | None:
-    """The active version of `ref` if it lies in the same form and was not spoiled."""
+    """The active version of `ref` if it lies in the same form and was not spoiled.
+
+    For a form that keeps a bundle also one with files of its own.
+    """
     active = host.catalog.active(ref)
-    if active is None or active.form != form.TRAITS.name or (tree := known_tree(active)) is None:
+    if active is None or (tree := known_tree(active)) is None:
         return None
-    return Base(place_of(host, active), tree)
+    with suppress(CorruptError):
+        own = form.TRAITS.whole and form_of(active).TRAITS.links
+        if own or active.form == form.TRAITS.name:
+            return Base(place_of(host, active), tree)
+    return None
 
 
 def plain_folder(host: Host, deployment: Deployment) -> str:

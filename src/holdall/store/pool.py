@@ -27,6 +27,7 @@ from holdall.system import crew
 from holdall.system.kernel import sync_filesystem
 
 PROGRAM = ".x"
+_BOTH = (False, True)
 _BY_APP = "by-app"
 _PIECE = 2**20
 _OBJECTS_A_TASK = 512
@@ -75,6 +76,11 @@ class Pool(NamedTuple):
         os.unlink(file.path, dir_fd=root)
         self._drop(file)
         return False
+
+    def having(self, digests: Iterable[bytes]) -> set[bytes]:
+        """Those of the contents that have an object of any mode; what it holds is not looked at."""
+        wanted = {_name(digest, executable): digest for digest in digests for executable in _BOTH}
+        return {wanted[name] for name in wanted.keys() - self._missing(wanted)}
 
     def enter(self, files: Iterable[File], folder: str) -> None:
         """Take in those contents of files below `folder` that are not here, as links.
@@ -160,7 +166,7 @@ def drop_damaged(store: str, digests: Collection[bytes]) -> None:
     """
     for folder in _pools(store):
         for digest in digests:
-            for executable in (False, True):
+            for executable in _BOTH:
                 shelf, _, name = _name(digest, executable).partition("/")
                 with _opened(f"{folder}/{shelf}") as held, suppress(FileNotFoundError):
                     if held is not None:

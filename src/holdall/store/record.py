@@ -109,6 +109,7 @@ _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     "share": _one_of("link", "reflink"),
     "native": _is_flag,
     "change": _is_number,
+    "objects": _is_number,
     "packing": _is_packing,
     "before": _is_sha256,
 }

@@ -13,19 +13,30 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from holdall.errors import UnsupportedError
 from holdall.system.descriptors import let_go
 from holdall.system.files import in_words
-from holdall.system.fuse.answers import Answers, FileSystem
+from holdall.system.fuse.answers import Answers, Attribute, FileSystem
 from holdall.system.fuse.channel import DEVICE, converse, detached, open_device
 from holdall.system.kernel import keep_memory
 from holdall.system.mount_calls import give_up_rights, new_namespaces, receive_only
 from holdall.system.seccomp import reading_only
 
 Complain = Callable[[str], None]
-Serve = Callable[[int, Complain], tuple[FileSystem, Callable[[], None]]]
-"""Makes a file system of a descriptor of the file, and what is to be done at the end.
+
+
+class Served(NamedTuple):
+    """What is answered with, and what is to be done at the end."""
+
+    files: FileSystem
+    finish: Callable[[], None]
+    attribute: Attribute | None = None
+
+
+Serve = Callable[[int, Complain], Served]
+"""Makes a file system of a descriptor of the file.
 
 Gets what takes a line of complaint. What it needs to have open, it opens.
 """
@@ -49,13 +60,18 @@ def answered(file: str, serve: Serve, name: str, *, keep: int | None = None) -> 
             mounted = _mounted(device, name, file)
             try:
                 _fork(serve, fd, device, apart=True, keep=keep)
-                yield mounted
-            finally:
+            except BaseException:
                 os.close(mounted)
+                raise
         finally:
+            # whoever asks anything of the mount would wait for ever if the other process ended
             os.close(device)
     finally:
         os.close(fd)
+    try:
+        yield mounted
+    finally:
+        os.close(mounted)
 
 
 def answer_through(file: str, serve: Serve, device: int, keep: int) -> None:
@@ -139,13 +155,13 @@ def _answer(serve: Serve, fd: int, device: int, keep: int | None) -> None:
     os.chdir("/")
     complain = _complainer()
     try:
-        files, finish = serve(fd, complain)
+        files, finish, attribute = serve(fd, complain)
         give_up_rights(reading_only(os.uname().machine))
     except Exception as error:  # noqa: BLE001 - a process of its own: nobody else will tell
         complain(f"what was mounted cannot be shown: {error}")
         os._exit(1)
     sys.setswitchinterval(_SWITCH)
-    converse(device, Answers(files))
+    converse(device, Answers(files, attribute))
     with suppress(OSError):
         finish()
     os._exit(0)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from holdall.system.answering import answer_through, answered
+from holdall.system.answering import answer_through
 from holdall.system.files import in_words
 from holdall.system.fuse.fusermount import mounted_by_fusermount
 from holdall.system.mount_calls import clone, detach, new_namespaces, receive_only
@@ -19,6 +19,7 @@ from holdall.system.mounting import (
     Composed,
     KernelImage,
     ServedImage,
+    answered_mount,
     kernel_mount,
     serving,
 )
@@ -39,7 +40,7 @@ def lent(one: Lent, folder: int, name: str, *, keep: int) -> Iterator[int]:
     `holdall.system.mounting.perform` does.
     """
     if isinstance(one, Answered):
-        with answered(one.file, one.serve, name, keep=keep) as mounted:
+        with answered_mount(one, folder, name, keep=keep) as mounted:
             yield mounted
         return
     if not isinstance(one, ServedImage):

@@ -41,6 +41,7 @@ _REASONS = {
     "kernel_erofs": "the kernel mounts no EROFS images for this user",
     "kernel_squashfs": "the kernel mounts no squashfs images for this user",
     "data_only_overlay": "the kernel's overlayfs has no data-only layers for this user",
+    "overlay_for_user": "the kernel's overlayfs has no data-only layers for this user",
     "reflink": "the store's file system shares no blocks between files",
     "subvolumes": "the store's file system is not btrfs",
     "subvolume_removal": "btrfs is mounted without user_subvol_rm_allowed",
@@ -158,6 +159,25 @@ class Means:
         except OSError:
             return False
         return True
+
+    @cached_property
+    def overlay_for_user(self) -> bool:
+        """The same, or that in a user namespace of its own this user may mount such ones.
+
+        Tried to the end there.
+        """
+        from holdall.system.namespace import may_enter
+
+        return self.data_only_overlay or (self.user_namespaces and may_enter(self._try_overlay))
+
+    def _try_overlay(self) -> None:
+        from holdall.system.mount_calls import Configuration
+
+        with Configuration("overlay") as overlay:
+            overlay.flag("userxattr")
+            overlay.set("lowerdir+", "/etc" if self.store.startswith("/usr") else "/usr")
+            overlay.set("datadir+", self.store)
+            os.close(overlay.make())
 
     @cached_property
     def fs_type(self) -> str:

@@ -6,7 +6,7 @@ What is mounted in a namespace of one's own is gone when its last process ends, 
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from holdall.errors import CorruptError, UnsupportedError
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _NOT_STRAIGHT = {errno.EINVAL, errno.ENOTBLK}
 _LONGEST = 255  # bytes that the kernel takes as the value of an option
+# of an overlay: with attributes that any user may set, or root's
+_USERS = (("userxattr", ""),)
+_TRUSTED = (("metacopy", "on"), ("redirect_dir", "on"))
+_VERITY = (("verity", "require"),)
 _SPOILED = {errno.EINVAL, errno.EUCLEAN, errno.EBADMSG, errno.EIO}
 
 
@@ -64,11 +68,15 @@ class Bound(NamedTuple):
 class Answered(NamedTuple):
     """A file that a process of our own shows over FUSE; `serve` is called there, at its beginning.
 
-    It needs no program, and has fewer rights than any.
+    It needs no program, and has fewer rights than any. `data` is a folder, or "": files that have
+    attributes which say so are read from there by the kernel, where it can, and with `verity` only
+    what has the digest that they say.
     """
 
     file: str
     serve: "Serve"
+    data: str = ""
+    verity: bool = False
 
 
 Mount = KernelImage | ServedImage | Composed | Bound | Answered
@@ -111,11 +119,26 @@ def perform(one: Mount, target: str) -> None:
 def _made(
     one: KernelImage | Composed | Bound | Answered, folder: int
 ) -> AbstractContextManager[int]:
-    if isinstance(one, Answered):
-        from holdall.system.answering import answered
+    return answered_mount(one, folder) if isinstance(one, Answered) else kernel_mount(one, folder)
 
-        return answered(one.file, one.serve, NAME)
-    return kernel_mount(one, folder)
+
+@contextmanager
+def answered_mount(
+    one: Answered, folder: int, name: str = NAME, *, keep: int | None = None
+) -> Iterator[int]:
+    """The descriptor of a mount that a process of our own answers for: see `answering.answered`.
+
+    Whether the kernel can read the data by itself is tried; what it cannot is answered for, too.
+    """
+    from holdall.system.answering import answered
+
+    with answered(one.file, one.serve, name, keep=keep) as shown:
+        joined = _over(shown, one, folder, name) if one.data else None
+        try:
+            yield shown if joined is None else joined
+        finally:
+            if joined is not None:
+                os.close(joined)
 
 
 @contextmanager
@@ -184,39 +207,61 @@ def _straight(image: KernelImage) -> int | None:
 
 
 def _composed(image: Composed, folder: int, name: str) -> int:
-    """The metadata image as the upper layer of an overlay, which keeps its layers by itself.
-
-    Older kernels take no layer that is attached to nothing: it is at the folder for a moment there.
-    """
+    """The metadata image as the upper layer of an overlay, which keeps its layers by itself."""
     size = os.stat(image.image).st_size
+    options = (*_TRUSTED, *_VERITY) if image.verity else _TRUSTED
     metadata = _image(KernelImage("erofs", image.image, 0, size))
     try:
         try:
-            return _overlay(image, metadata, name)
+            return _overlay(metadata, image.data, name, options)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-        attach(metadata, folder)
-        try:
-            return _overlay(image, metadata, name)
-        finally:
-            detach_root(metadata)
+        with _attached(metadata, folder):
+            return _overlay(metadata, image.data, name, options)
     finally:
         os.close(metadata)
 
 
-def _overlay(image: Composed, metadata: int, name: str) -> int:
-    lower = os.open(image.data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def _over(shown: int, one: Answered, folder: int, name: str) -> int | None:
+    """An overlay of a mount over its data; None where this kernel makes none for this user.
+
+    Older kernels make it for root, as the one of `Composed`; then the mount cannot be attached any
+    more, and what is returned otherwise is a copy of it.
+    """
+    checked = (_VERITY,) if one.verity else ()
+    for options in (*((*_USERS, *more) for more in checked), _USERS):
+        with suppress(OSError):
+            return _overlay(shown, one.data, name, options)
+    if os.geteuid() != 0:
+        return None
+    with _attached(shown, folder):
+        for options in (*((*_TRUSTED, *more) for more in checked), _TRUSTED):
+            with suppress(OSError):
+                return _overlay(shown, one.data, name, options)
+        return clone(f"/proc/self/fd/{shown}")
+
+
+@contextmanager
+def _attached(mounted: int, folder: int) -> Iterator[None]:
+    """Have a mount at a folder for a moment: older kernels take no layer that is at none."""
+    attach(mounted, folder)
+    try:
+        yield
+    finally:
+        detach_root(mounted)
+
+
+def _overlay(metadata: int, data: str, name: str, options: Iterable[tuple[str, str]]) -> int:
+    lower = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         with Configuration("overlay") as overlay:
             overlay.set("source", name)
-            overlay.set("metacopy", "on")
-            overlay.set("redirect_dir", "on")
+            for key, value in options:
+                overlay.set(key, value) if value else overlay.flag(key)
             # by descriptor, as the kernel takes no value longer than 255 bytes
             overlay.set("lowerdir+", f"/proc/self/fd/{metadata}")
             overlay.set("datadir+", f"/proc/self/fd/{lower}")
-            if image.verity:
-                overlay.set("verity", "require")
             return overlay.make()
     finally:
         os.close(lower)

@@ -5,6 +5,7 @@ It is gone when its last process ends, however that ends.
 
 import errno
 import os
+from collections.abc import Callable
 
 from holdall.errors import UnsupportedError
 from holdall.system.mount_calls import new_namespaces, receive_only
@@ -34,8 +35,11 @@ def leave_host() -> None:
         ) from error
 
 
-def may_enter() -> bool:
-    """Whether this user may do so, in a user namespace; tried by a process of its own."""
+def may_enter(then: Callable[[], object] = lambda: None) -> bool:
+    """Whether this user may do so, in a user namespace; tried by a process of its own.
+
+    And whether something works there, which else raises an error.
+    """
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
@@ -44,6 +48,7 @@ def may_enter() -> bool:
     try:
         _new_user_namespace()
         receive_only()
+        then()
         code = 0
     finally:
         os._exit(code)

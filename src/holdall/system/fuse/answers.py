@@ -5,6 +5,7 @@ Pure: a request's bytes in, the reply's pieces out. Whatever the bytes are, ther
 
 import errno
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from holdall.system.fuse import wire
@@ -39,10 +40,17 @@ class FileSystem(Protocol):
         ...
 
 
-class Answers:
-    """A reply for every request; for any number of threads if the file system is."""
+Attribute = Callable[[int, bytes], bytes]
+"""The value of an inode's extended attribute of a name; raises OSError (ENODATA for none)."""
 
-    def __init__(self, files: FileSystem) -> None:
+
+class Answers:
+    """A reply for every request; for any number of threads if the file system is.
+
+    Without `attribute` nothing has extended attributes, and the kernel asks for none.
+    """
+
+    def __init__(self, files: FileSystem, attribute: Attribute | None = None) -> None:
         self._files = files
         self._handlers: dict[int, Callable[[int, bytes], Pieces]] = {
             wire.LOOKUP: self._find,
@@ -57,6 +65,8 @@ class Answers:
             wire.RELEASEDIR: _nothing,
             wire.DESTROY: _nothing,
         }
+        if attribute:
+            self._handlers[wire.GETXATTR] = partial(_value, attribute)
 
     def answer(self, data: bytes) -> Pieces | None:
         """The reply to a request, to be written at once; None where the kernel wants none.
@@ -101,6 +111,16 @@ def _tried(handler: Callable[[int, bytes], Pieces], unique: int, inode: int, dat
         return wire.failure(unique, errno.ENOMEM)
     except OSError as error:
         return wire.failure(unique, error.errno or errno.EIO)
+
+
+def _value(attribute: Attribute, inode: int, data: bytes) -> Pieces:
+    room, name = wire.attribute_in(data)
+    value = attribute(inode, name)
+    if not room:
+        return (wire.value_size(len(value)),)
+    if room < len(value):
+        raise OSError(errno.ERANGE, "")
+    return (value,)
 
 
 def _unknown(opcode: int) -> int:

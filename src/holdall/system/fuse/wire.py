@@ -48,6 +48,7 @@ _ENTRY = struct.Struct("=QQQQII")  # fuse_entry_out without its fuse_attr
 _ATTRIBUTES_OUT = struct.pack("=QII", FOREVER, 0, 0)  # fuse_attr_out without its fuse_attr
 _LISTED = struct.Struct("=QQII")  # fuse_dirent without its name
 _READ = struct.Struct("=QQI")  # the beginning of fuse_read_in
+_GETXATTR = struct.Struct("=II")  # fuse_getxattr_in
 _INIT_IN = struct.Struct("=IIII")  # the beginning of fuse_init_in
 _INIT_OUT = struct.Struct("=IIIIHHIIHHI7I")
 _STATFS = struct.Struct("=5Q4I6I")
@@ -86,6 +87,14 @@ def name_in(data: bytes) -> bytes:
     if end != len(data) - 1:
         raise MalformedError
     return data[HEADER:end]
+
+
+def attribute_in(data: bytes) -> tuple[int, bytes]:
+    """The room there is for the value, and the name, in a GETXATTR; raises MalformedError."""
+    start = HEADER + _GETXATTR.size
+    if data.find(0, start) != len(data) - 1:
+        raise MalformedError
+    return _GETXATTR.unpack_from(data, HEADER)[0], data[start:-1]
 
 
 def span_in(data: bytes) -> tuple[int, int]:
@@ -143,6 +152,11 @@ def listed(inode: int, position: int, mode: int, name: bytes) -> bytes:
     """
     head = _LISTED.pack(inode, position, len(name), mode >> 12)
     return head + name + bytes(-len(name) % 8)
+
+
+def value_size(size: int) -> bytes:
+    """The answer to a GETXATTR that has no room for a value, but asks how much it takes."""
+    return _GETXATTR.pack(size, 0)
 
 
 def statistics(files: int) -> bytes:
