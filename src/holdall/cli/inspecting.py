@@ -40,7 +40,8 @@ def _full_lines(facts: dict[str, Any]) -> Iterator[str]:
     if image := facts["image"]:
         yield f"{size_of(facts['bundle'])} with an image of kind {image['kind']}, {image['digest']}"
     else:
-        yield f"{size_of(facts['bundle'])} in {_count(facts['frames'], 'frame')}"
+        where = ", packed by this store" if facts["local"] else ""
+        yield f"{size_of(facts['bundle'])} in {_count(facts['frames'], 'frame')}{where}"
 
 
 def _increment_lines(facts: dict[str, Any]) -> Iterator[str]:

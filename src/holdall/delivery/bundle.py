@@ -95,7 +95,7 @@ def read_preamble(stream: BinaryIO) -> Preamble:
         for number, length in enumerate(lengths, start=1)
     )
     if exactly(stream, len(head.lead)) != head.lead:
-        raise CorruptError("What stands before the bundle's image is not what its head says.")
+        raise CorruptError("What stands behind the bundle's index is not what its head says.")
     return Preamble(head, envelope, tree, index, _statement(stream) if head.is_increment else b"")
 
 

@@ -19,6 +19,7 @@ SKIPPABLE = 0x184D2A50  # the head; +1 envelope, +2 tree, +3 index, +4 an increm
 _PADDING, _IMAGE = 5, 6
 INCREMENT = 1  # incompatible flag: a statement follows the index, and units instead of frames
 IMAGE = 2  # incompatible flag: padding and an image follow the index
+LOCAL = 4  # incompatible flag: padding follows the index, which no release names
 BLOCK = 4096  # an image begins at a multiple of it
 MAX_IMAGE = 2**32 - 2  # what the header of a frame can say, and does not mean something else
 MAX_LEAD = BLOCK + 15
@@ -55,13 +56,20 @@ class Head(NamedTuple):
         return bool(self.incompatible & IMAGE)
 
     @property
+    def is_local(self) -> bool:
+        """Whether it was packed where it was installed, so that only that store vouches for it."""
+        return bool(self.incompatible & LOCAL)
+
+    @property
     def sections_end(self) -> int:
         """Where the three sections end."""
         return HEAD_SIZE + 3 * _FRAME.size + self.envelope + self.tree + self.index
 
     @property
     def lead(self) -> bytes:
-        """What stands between the sections and an image; nothing in other bundles."""
+        """What stands between the sections and an image or frames that begin at a block."""
+        if self.is_local:
+            return section(_PADDING, bytes(-(self.sections_end + _FRAME.size) % BLOCK))
         if not self.has_image:
             return b""
         padding = -(self.sections_end + 2 * _FRAME.size) % BLOCK
@@ -115,7 +123,7 @@ def parse_head(data: bytes) -> Head:
         index_size,
         content,
     ) = _HEAD.unpack_from(data, 8)
-    if version != FORMAT or incompatible & ~(INCREMENT | IMAGE):
+    if version != FORMAT or incompatible & ~(INCREMENT | IMAGE | LOCAL):
         raise CorruptError(
             f"The bundle has format {version} with flags {incompatible:#x}, newer than this "
             "holdall reads."
@@ -129,6 +137,8 @@ def parse_head(data: bytes) -> Head:
         raise CorruptError("The bundle's head asks for more memory than a bundle may need.")
     if incompatible & IMAGE and (incompatible & INCREMENT or not 0 < content <= MAX_IMAGE):
         raise CorruptError("The bundle's head says things of an image that cannot be.")
+    if incompatible & LOCAL and incompatible != LOCAL:
+        raise CorruptError("The bundle's head says that it was packed by a store, and cannot be.")
     return Head(envelope_size, tree_size, index_size, content, compatible, read_only, incompatible)
 
 

@@ -16,10 +16,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from holdall.errors import CorruptError, NotFoundError, UnsupportedError
-from holdall.forms.port import Cell, Fault, Packing, Place, Traits, Work
+from holdall.forms.port import Cell, Fault, Older, Packing, Place, Traits, Work
 from holdall.model.tree import Tree
 from holdall.store.contents import ContentSource
-from holdall.system.files import remove_tree
 from holdall.system.means import Means
 from holdall.system.mounting import Answered, Mount
 
@@ -63,6 +62,7 @@ def lay_down(work: Work) -> dict[str, Any]:
     """See `holdall.forms.port.Form`."""
     from holdall.forms import objects
     from holdall.forms.imaging import stand_in
+    from holdall.forms.packing import pack
 
     path = f"{work.staged}/{_BUNDLE}"
     if work.whole and work.whole.packing.frame <= LONGEST_FRAME:
@@ -71,7 +71,8 @@ def lay_down(work: Work) -> dict[str, Any]:
         work.meanwhile()
         work.report(work.layup.fresh_size)
     else:
-        packing, local = _pack(work, path), True
+        with _older(work) as older:
+            packing, local = pack(work, path, older), True
     os.chmod(path, 0o644)
     stand_in(work.files)
     shared = objects.share(work, packing, path)
@@ -90,23 +91,23 @@ def record_of(packing: Packing, before: bytes, *, local: bool) -> dict[str, Any]
     return {"packing": packing, "before": hashlib.sha256(before).hexdigest(), "local": local}
 
 
-def _pack(work: Work, path: str) -> Packing:
-    """Pack a bundle of the release's files, laid down beside it meanwhile."""
-    from holdall.forms import laying
-
-    scratch = f"{work.staged}/scratch"
-    laying.lay_down(
-        work.layup,
-        work.source,
-        scratch,
-        meanwhile=work.meanwhile,
-        report=work.report,
-        passing=True,
-    )
-    with open(f"{work.staged}/envelope", "rb") as envelope:
-        packing = work.bundles.pack(work.tree, scratch, envelope.read(), path)
-    remove_tree(scratch)
-    return packing
+@contextmanager
+def _older(work: Work) -> Iterator[Older | None]:
+    """The bundle of the version before, where that lies so, too, and begins as it did."""
+    if work.base is None:
+        yield None
+        return
+    place = work.base.place
+    try:
+        before = _beginning(place)
+        fd = os.open(f"{place.folder}/{_BUNDLE}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (CorruptError, NotFoundError, OSError):
+        yield None
+        return
+    try:
+        yield Older(fd, _packing(place), before)
+    finally:
+        os.close(fd)
 
 
 def mount(place: Place, means: Means) -> Mount | None:
@@ -228,7 +229,7 @@ def cells(means: Means) -> dict[str, Cell]:
     return {
         "R1": Cell("yes", "what travels is what is installed: one file"),
         "R2": Cell("no", reason) if reason else Cell("yes", here),
-        "N1": Cell("partly", "an increment makes the files, and then a bundle is packed here"),
+        "N1": Cell("partly", "what an increment makes is packed here, behind frames of before"),
         "N2": Cell("no", "each version is a bundle of its own"),
         "N3": Cell("yes", "one file, renamed; what runs keeps it after it was removed"),
         "N4": Cell("no", reason) if reason else Cell("yes", here),

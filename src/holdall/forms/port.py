@@ -3,13 +3,13 @@
 A form is a module. It knows nothing of where contents come from, nor of who asks.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple, Protocol
 
 from holdall.forms.seeding import Layup, Seed
 from holdall.model.ref import Ref
-from holdall.model.tree import Outline, Tree
+from holdall.model.tree import File, Outline, Tree
 from holdall.store import layout
 from holdall.store.contents import ContentSource, RandomContents
 from holdall.system.means import Means
@@ -97,6 +97,22 @@ class Packing(NamedTuple):
     frame: int
 
 
+class Older(NamedTuple):
+    """A bundle that a form keeps, open; `before` is what stands before its frames, and is right."""
+
+    fd: int
+    packing: Packing
+    before: bytes
+
+
+class Filled(NamedTuple):
+    """A folder with files, one for each content; and the envelope of their release."""
+
+    folder: str
+    files: Sequence[File]
+    envelope: bytes
+
+
 class Bundles(Protocol):
     """Whoever knows how bundles are written, for the forms that keep one and know no format."""
 
@@ -111,8 +127,18 @@ class Bundles(Protocol):
         """The contents of a tree out of a bundle that has them; the rest as `read` takes it."""
         ...
 
-    def pack(self, tree: Tree, folder: str, envelope: bytes, path: str) -> Packing:
-        """Write files that lie in a folder into a new bundle, in frames that suit being read."""
+    def pack(
+        self,
+        tree: Tree,
+        path: str,
+        fill: Callable[[Collection[bytes]], Filled],
+        older: Older | None,
+    ) -> Packing:
+        """Write a new bundle of the files of a tree, in frames that suit being read.
+
+        Frames of an `older` one are taken where they are worth it, each checked. `fill` is called
+        once, with the contents that are not in those, which are checked, too. Raises CorruptError.
+        """
         ...
 
 

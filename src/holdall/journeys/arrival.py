@@ -88,6 +88,11 @@ class Arrival(NamedTuple):
                 f"{self.path} is an increment; this takes the full bundle of "
                 f"{release.manifest.id} {release.manifest.version}."
             )
+        if self.preamble.head.is_local:
+            raise CorruptError(
+                f"{self.path} was packed by a store, for itself; give the bundle of "
+                f"{release.manifest.id} {release.manifest.version} as its publisher made it."
+            )
         opened = open_preamble(
             self.preamble,
             tree_sha256=release.packing.tree,

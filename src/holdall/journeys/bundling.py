@@ -5,20 +5,15 @@ as little as can be.
 """
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from holdall.delivery.bundle import BundleSource, Opened, Preamble
-    from holdall.forms.port import Packing, Shelved, Whole
-    from holdall.model.tree import File, Tree
+    from holdall.forms.port import Filled, Older, Packing, Shelved, Whole
+    from holdall.model.tree import Tree
     from holdall.store.contents import ContentSource
-
-FRAME_SIZE: Final = 256 * 2**10
-"""What frames hold of bundles that are packed here."""
-
-_LEVEL: Final = 3
-_PIECE: Final = 2**18
 
 
 def read(fd: int, packing: "Packing", before: bytes, habit: bytes) -> "Shelved":
@@ -61,33 +56,16 @@ def source(fd: int, packing: "Packing", before: bytes, tree: "Tree") -> "Content
     return FrameSource(contents, reach)
 
 
-def pack(tree: "Tree", folder: str, envelope: bytes, path: str) -> "Packing":
+def pack(
+    tree: "Tree",
+    path: str,
+    fill: "Callable[[Collection[bytes]], Filled]",
+    older: "Older | None",
+) -> "Packing":
     """See `holdall.forms.port.Bundles`."""
-    from holdall.delivery import pack as packer
-    from holdall.delivery.bundle import Preamble
-    from holdall.delivery.layout import Head
-    from holdall.delivery.zstandard import compress, sized
-    from holdall.model import tree as trees
-    from holdall.system.images import copy_range
+    from holdall.journeys import packing
 
-    def pieces(file: "File") -> Iterator[bytes]:
-        with open(f"{folder}/{file.path}", "rb", buffering=0) as stream:
-            while piece := stream.read(_PIECE):
-                yield piece
-
-    data = trees.encode(tree)
-    section = sized(data, compress(data, _LEVEL))
-    with open(f"{path}.frames", "xb") as frames:
-        packed = packer.pack(tree, pieces, frames, frame_size=FRAME_SIZE, level=_LEVEL)
-    index = sized(packed.index, compress(packed.index, _LEVEL))
-    head = Head(len(envelope), len(section), len(index), packed.stored)
-    preamble = Preamble(head, envelope, section, index)
-    with open(path, "xb") as out, open(f"{path}.frames", "rb") as written:
-        out.write(preamble.data)
-        out.flush()
-        copy_range(written.fileno(), out.fileno(), packed.stored)
-    os.unlink(f"{path}.frames")
-    return _packing(preamble, FRAME_SIZE)
+    return packing.pack(tree, path, fill, older)
 
 
 def whole(
@@ -121,10 +99,11 @@ def whole(
             os.close(out)
 
     largest = max((frame.raw for frame in opened.index.frames), default=0)
-    return Whole(_packing(preamble, largest), copy)
+    return Whole(packing_of(preamble, largest), copy)
 
 
-def _packing(preamble: "Preamble", frame: int) -> "Packing":
+def packing_of(preamble: "Preamble", frame: int) -> "Packing":
+    """How a bundle lies in its file; `frame` is what the largest one holds."""
     from holdall.forms.port import Packing
 
     tree, index = preamble.spans

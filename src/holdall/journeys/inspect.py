@@ -1,14 +1,21 @@
 """Looking into a bundle: what it is, who signed it, how it is packed, what it is made from."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from holdall.delivery import index as indexes
+from holdall.delivery import layout
+from holdall.delivery.bundle import Opened
+from holdall.delivery.zstandard import unpack
+from holdall.errors import CorruptError
 from holdall.journeys.arrival import Arrival, all_arriving, arriving
 from holdall.journeys.host import Host
 from holdall.journeys.installed import known_tree, release_of
 from holdall.journeys.trusting import vouched
+from holdall.model import tree as trees
 from holdall.model.tree import Tree
 from holdall.store.catalog import history
 from holdall.trust.envelope import SignedStatement, open_statement
@@ -20,13 +27,16 @@ if TYPE_CHECKING:
 def inspect(path: str, *, host: Host | None = None, against: Sequence[str] = ()) -> dict[str, Any]:
     """The facts of the bundle at `path`, after its signatures and digests were checked.
 
+    For one that was packed by the store of `host`, that store vouches; raises CorruptError for one
+    of another.
+
     Frames and units are not decoded. Of an increment: what it costs from each of its bases; and for
     each base that is installed in the store of `host`, or whose full bundle is among `against`,
     what each file costs. The full bundle of the new version there says what is saved.
     """
     with arriving(path) as arrival:
         if not arrival.is_increment:
-            return _common(arrival) | _of_full(arrival)
+            return _common(arrival) | _of_full(arrival, host)
         said = open_statement(arrival.preamble.statement)
         vouched(arrival.signed, arrival.digest, said)
         with all_arriving(tuple(against)) as others:
@@ -49,17 +59,39 @@ def _common(arrival: Arrival) -> dict[str, Any]:
     }
 
 
-def _of_full(arrival: Arrival) -> dict[str, Any]:
-    opened = arrival.open()
+def _of_full(arrival: Arrival, host: Host | None) -> dict[str, Any]:
+    local = arrival.preamble.head.is_local and host is not None and _is_of(host, arrival)
+    opened = _opened_here(arrival) if local else arrival.open()
     frames = opened.index.frames
     return {
         "increment": False,
+        "local": local,
         "files": len(opened.tree.files),
         "contents": len(opened.tree.contents),
         "frames": len(frames),
         "image": msgspec.to_builtins(opened.image),
         "largest_frame": max((frame.raw for frame in frames), default=0),
     }
+
+
+def _is_of(host: Host, arrival: Arrival) -> bool:
+    """Whether a version that is installed begins like this bundle, which was packed for it."""
+    before = sha256(arrival.preamble.data).hexdigest()
+    return any(
+        item.digest == arrival.digest and item.record.get("before") == before
+        for item in host.catalog.deployments(arrival.release.ref)
+    )
+
+
+def _opened_here(arrival: Arrival) -> Opened:
+    """The tree and the index of a bundle that was packed here."""
+    preamble = arrival.preamble
+    data = unpack(preamble.tree, layout.MAX_TREE)
+    if trees.tree_digest(data) != arrival.release.tree_digest:
+        raise CorruptError(f"The tree of {arrival.path} is not the one its release names.")
+    tree = trees.parse(data)
+    sizes = list(tree.contents.values())
+    return Opened(tree, indexes.parse(unpack(preamble.index, layout.MAX_INDEX), sizes))
 
 
 class _Known(NamedTuple):
