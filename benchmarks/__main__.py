@@ -1,8 +1,8 @@
 """``python -m benchmarks main-job`` or ``increments``: measure holdall beside its peers.
 
 Both print a table, and keep their figures; ``table`` prints all that are kept, and writes the page.
-``repositories`` measures what is served, and ``forms`` the installed forms; each has a page of its
-own.
+``repositories`` measures what is served, ``forms`` the installed forms, and ``live`` the reading of
+apps out of their bundles; each has a page of its own.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from benchmarks import (
     deployment,
     forms,
     increments,
+    live,
     machine,
     page,
     repositories,
@@ -93,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     send_receive.describe(streams, _RESULTS, _default_cache())
     formed = commands.add_parser("forms", help="measure the installed forms; needs root")
     forms.describe(formed, _default_cache())
+    lived = commands.add_parser("live", help="measure apps read out of bundles; needs root")
+    live.describe(lived, _default_cache())
     return parser
 
 
@@ -181,6 +184,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], page.Figures]] = {
     "increments": increments.run,
     "repositories": repositories.run,
     "forms": forms.run,
+    "live": live.run,
     "send-receive": send_receive.run,
     "table": lambda arguments: page.kept(arguments.results),
 }

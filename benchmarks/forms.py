@@ -25,6 +25,7 @@ from benchmarks.peers import absent
 from benchmarks.results import Report, Row, row, save
 
 _RESULTS = Path(__file__).parent / "results/forms"
+_PACKAGES = ("squashfs-tools", "squashfuse", "erofs-utils", "btrfs-progs", "rsync")
 _FILE_SYSTEM = "ext4 with a journal, or btrfs where that is said; in a loop file on tmpfs"
 
 
@@ -209,7 +210,7 @@ class Bench:
         say(f"measure {part}: {dataset}")
         begun, before = machine.moment(), len(self.failures)
         measured = tuple(rows)
-        about = machine.facts() | {"file system": _FILE_SYSTEM} | _versions()
+        about = machine.facts() | {"file system": _FILE_SYSTEM} | versions(_PACKAGES)
         times = {"begun": begun, "ended": machine.moment(), "runs": str(self.laboratory.runs)}
         lost = {"not measured": "; ".join(self.failures[before:])} if self.failures[before:] else {}
         return Report(part, dataset, about | times | lost, measured)
@@ -227,9 +228,8 @@ def rows_of(dataset: str, found: Mapping[str, Sequence[Mapping[str, float]]]) ->
             yield row(measure, dataset, unit, runs, baseline=TAR)
 
 
-def _versions() -> dict[str, str]:
-    """The versions of the Debian packages that are measured beside tar and ostree."""
-    packages = ("squashfs-tools", "squashfuse", "erofs-utils", "btrfs-progs", "rsync")
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """The versions of Debian packages."""
     found = {}
     for package in packages:
         argv = ["dpkg-query", "-W", "-f", "${Version}", package]

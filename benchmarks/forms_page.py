@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.forms_measures import CACHE, DISK, MEASURES, TIMES
-from benchmarks.forms_peers import TAR
 from benchmarks.results import SUBJECT, Report, Row, load, moments
 from benchmarks.table import aligned, limit, number, verdict
 
@@ -79,7 +78,7 @@ def render(reports: Sequence[Report]) -> str:
     lines = [
         _HEAD,
         "",
-        *_facts(reports),
+        *facts(reports),
         "",
         _METHOD,
         "",
@@ -89,7 +88,7 @@ def render(reports: Sequence[Report]) -> str:
         "",
         "Measured (load: processes that wanted a processor, the harness's own included):",
         "",
-        *(_moment(report) for report in reports),
+        *(moment(report) for report in reports),
     ]
     return "\n".join(lines) + "\n"
 
@@ -110,12 +109,15 @@ def tables(reports: Sequence[Report]) -> str:
 
 
 def _ways(report: Report, keys: Sequence[str]) -> str:
-    """One line a way, one column a measure."""
+    return of_ways(report, [MEASURES[key][0] for key in keys])
+
+
+def of_ways(report: Report, measures: Sequence[str]) -> str:
+    """A table of one line a way, one column for each of the measures that there are."""
     rows = {row.measure: row for row in report.rows}
-    measures = [name for name, _, _ in (MEASURES[key] for key in keys) if name in rows]
-    chosen = [rows[measure] for measure in measures]
+    chosen = [rows[measure] for measure in measures if measure in rows]
     ways = dict.fromkeys(way for row in chosen for way in row.cells)
-    lines = [["", *measures]]
+    lines = [["", *(row.measure for row in chosen)]]
     lines += [[way, *(_cell(row, way) for row in chosen)] for way in ways]
     return aligned(lines, (0,))
 
@@ -125,7 +127,7 @@ def _cell(row: Row, way: str) -> str:
     if cell is None:
         return "-"
     figure = number(cell.value, row.unit)
-    return figure if cell.ratio is None or way == TAR else f"{figure} ({cell.ratio:.2f}x)"
+    return figure if cell.ratio is None or way == row.baseline else f"{figure} ({cell.ratio:.2f}x)"
 
 
 def _goals(reports: Sequence[Report]) -> str:
@@ -144,7 +146,7 @@ def _goals(reports: Sequence[Report]) -> str:
     return aligned(lines, (0, 1, 3, 4))
 
 
-def _facts(reports: Sequence[Report]) -> list[str]:
+def facts(reports: Sequence[Report]) -> list[str]:
     """What the machine was; where reports differ, every answer."""
     facts: dict[str, dict[str, None]] = {}
     for report in reports:
@@ -154,7 +156,8 @@ def _facts(reports: Sequence[Report]) -> list[str]:
     return [f"- {name}: {' / '.join(told)}" for name, told in facts.items() if name not in skipped]
 
 
-def _moment(report: Report) -> str:
+def moment(report: Report) -> str:
+    """When a report was measured, and what of it could not be."""
     lost = report.circumstances.get("not measured")
     text = f"- {report.part}, {report.dataset}: {moments(report)}"
     return f"{text}; **not measured**: {lost}" if lost else text

@@ -118,9 +118,9 @@ class Course:
                 found["server memory"] = sum(served)
             folders = [root, *(view.folder for view in views)]
             everything = own_pages(
-                [*_loop_devices(root), *(path for one in folders for path in _files(one))]
+                [*_loop_devices(root), *(path for one in folders for path in files_below(one))]
             )
-            return everything, own_pages(_files(root / "holdall" / "pool"))
+            return everything, own_pages(files_below(root / "holdall" / "pool"))
 
     @contextmanager
     def _mounted(self, views: Sequence[View]) -> Iterator[list[float]]:
@@ -161,7 +161,8 @@ def check(release: Release, reading: Reading) -> Reading:
     return reading
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
+    """All that is below a folder, but folders."""
     for where, _, names in os.walk(folder):
         yield from (Path(where, name) for name in names)
 

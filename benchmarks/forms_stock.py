@@ -20,7 +20,7 @@ def stock(laboratory: Laboratory, way: Way, release: Release, *, keep: bool) -> 
     if made.exists():
         return
     if isinstance(way, Lodging):
-        _have_key(laboratory, keep=keep)
+        have_key(laboratory, keep=keep)
     kept = place(laboratory.cache, release, made)
     if kept is None or (isinstance(way, Lodging) and not keep):
         _publish(laboratory, way, release)
@@ -46,7 +46,7 @@ def place(cache: Path, release: Release, made: Path) -> Path | None:
     return cache / folder / f"{release.name}-{release.fingerprint}{name}{dot}{suffix}"
 
 
-def _have_key(laboratory: Laboratory, *, keep: bool) -> None:
+def have_key(laboratory: Laboratory, *, keep: bool) -> None:
     """Have the store with the key that signs, the one of the kept bundles where those are used."""
     own, kept = laboratory.subject.key_store, laboratory.cache / "bundles" / "key-store"
     if own.exists():

@@ -24,7 +24,7 @@ from benchmarks.reading import Reading
 # Of the forms, those whose files are read in another way than root's, and one that is not.
 _SERVED = ("tree", "image: squashfs, squashfuse", "local-image: squashfs")
 _WITH_EROFSFUSE = ("image: erofs, erofsfuse", "local-image: erofs")
-_USER = 64000
+USER = 64000
 _FUSE = os.makedev(10, 229)
 
 
@@ -63,12 +63,12 @@ class Guest:
             with disks.remounted(image) as root:
                 laboratory.runner.run(way.plan(Verb.PREPARE, course.old, root))
                 (root / "home").mkdir()
-                laboratory.runner.run((Command.of("chown", "-R", f"{_USER}:{_USER}", root),))
+                laboratory.runner.run((Command.of("chown", "-R", f"{USER}:{USER}", root),))
                 wait_for_quiet(laboratory.patience)
-                install = _as_user(way.plan(Verb.INSTALL, course.old, root), root)
+                install = as_user(way.plan(Verb.INSTALL, course.old, root), root)
                 wall = laboratory.runner.run(install).wall
             with disks.remounted(image) as root:
-                (read,) = _as_user((self._reader(way, root),), root)
+                (read,) = as_user((self._reader(way, root),), root)
                 wait_for_quiet(laboratory.patience)
                 words = laboratory.runner.output(read).split()
         finally:
@@ -87,8 +87,9 @@ class Guest:
         return Command.of(sys.executable, "-I", "-c", text, folder)
 
 
-def _as_user(job: Job, root: Path) -> Job:
-    become = ("setpriv", f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups", "--")
+def as_user(job: Job, root: Path) -> Job:
+    """The same job, by that user, who has a home on the disk."""
+    become = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--")
     return tuple(
         replace(command, argv=(*become, *command.argv)).within(
             {"HOME": str(root / "home"), "TMPDIR": str(root / "home")}

@@ -4,15 +4,18 @@ A job is a sequence of commands; it is data, made by a contender, and this modul
 that runs it. Nothing here knows what is being measured.
 """
 
+import json
 import os
 import re
 import resource
 import statistics
+import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from benchmarks.errors import BenchmarkError
 
@@ -37,6 +40,9 @@ class Command:
 
 
 Job = tuple[Command, ...]
+Ask = Callable[[dict[str, Any]], dict[str, Any]]
+"""Puts a question to a program, and returns its answer; both are what JSON can say."""
+
 Name = TypeVar("Name")
 
 
@@ -99,6 +105,44 @@ class Runner:
         self.run((command,))
         return self._log.with_suffix(".out").read_text(errors="replace")
 
+    @contextmanager
+    def conversation(self, command: Command) -> Iterator[Ask]:
+        """Start a program that answers, once it said that it is ready: JSON, one value a line."""
+        with (
+            self._log.open("w") as log,
+            subprocess.Popen(
+                command.argv,
+                env=self._environment | dict(command.environment),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            ) as process,
+        ):
+
+            def ask(question: dict[str, Any]) -> dict[str, Any]:
+                assert process.stdin
+                process.stdin.write(json.dumps(question) + "\n")
+                process.stdin.flush()
+                return heard()
+
+            def heard() -> dict[str, Any]:
+                assert process.stdout
+                line = process.stdout.readline()
+                if not line:
+                    status = process.wait()
+                    said = self._log.read_text(errors="replace").strip()[-2000:]
+                    raise BenchmarkError(f"a reader ended with status {status}: {said}")
+                answer: dict[str, Any] = json.loads(line)
+                return answer
+
+            try:
+                heard()
+                yield ask
+                process.communicate(timeout=60)
+            finally:
+                process.kill()
+
     def _start(self, command: Command) -> tuple[int, float]:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         actions = [
@@ -152,6 +196,20 @@ def process_tree(pid: int) -> Iterator[int]:
 def peak_of(pid: int) -> int:
     """The most memory a process has held in its life, in bytes; nothing once it has ended."""
     return _bytes(pid, "status", "VmHWM")
+
+
+def share_of(pid: int) -> int:
+    """The memory of a process in bytes, of pages that several map its share."""
+    return _bytes(pid, "smaps_rollup", "Pss")
+
+
+def seconds_of(pid: int) -> float:
+    """The processor time a process has taken so far; nothing once it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _bytes(pid: int, file: str, key: str) -> int:
