@@ -1,4 +1,7 @@
-"""A real program with a window, from Debian, on an imported runtime: it draws, and sees no host."""
+"""A real program with a window, from Debian, on an imported runtime: it draws, and sees no host.
+
+As folders, and both read out of their bundles.
+"""
 
 import os
 import secrets
@@ -13,6 +16,7 @@ from typing import TypeVar
 import pytest
 
 from holdall.desktop.entries import parse, parse_exec
+from mounts import answering, eventually, fuse_for_everybody
 from surroundings import OrdinaryUser, Require, expected, run
 
 pytestmark = [
@@ -95,8 +99,41 @@ def packages(ordinary_user: OrdinaryUser, request: pytest.FixtureRequest) -> Ite
             shutil.copy(package, kept)
 
 
-def installed(user: OrdinaryUser) -> None:
-    """The app and its runtime, from Debian's archive to the user's own store, without root."""
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one test made for the others: the bundles, and the store that trusts their key."""
+    return tmp_path_factory.mktemp("shelf")
+
+
+@pytest.fixture(params=["tree", "live"])
+def form(
+    request: pytest.FixtureRequest,
+    ordinary_user: OrdinaryUser,
+    packages: None,  # noqa: ARG001 - they have to be there
+    shelf: Path,
+    tmp_path: Path,
+) -> Iterator[str]:
+    """A form that app and runtime are installed in, in the user's own store, without root."""
+    form = str(request.param)
+    made = [shelf / "runtime.holdall", shelf / "app.holdall"]
+    store = ordinary_user.home / ".local/share/holdall"
+    if made[-1].exists():
+        shutil.copytree(shelf / "store", store, symlinks=True)
+        ordinary_user.give(ordinary_user.home / ".local")
+    else:
+        publish(ordinary_user)
+        shutil.copytree(store, shelf / "store", symlinks=True)
+        for bundle in made:
+            shutil.copy(ordinary_user.home / bundle.name, bundle)
+    with fuse_for_everybody(tmp_path):
+        for bundle in made:
+            shutil.copy(bundle, ordinary_user.home)
+            ordinary_user.holdall("install", ordinary_user.home / bundle.name, "--form", form)
+        yield form
+
+
+def publish(user: OrdinaryUser) -> None:
+    """Bundles of the app and its runtime, from Debian's archive, in frames as `live` wants them."""
     made = {
         "runtime": ("--kind", "runtime", "--id", RUNTIME, "--branch", "test", *PACKAGES),
         "app": ("--runtime-dir", user.home / "runtime", "galculator"),
@@ -105,8 +142,8 @@ def installed(user: OrdinaryUser) -> None:
     for name, arguments in made.items():
         folder, bundle = user.home / name, user.home / f"{name}.holdall"
         user.holdall("import", "deb", "-o", folder, *arguments, directory=user.home, timeout=300)
-        user.holdall("build", folder, "-o", bundle, "--level", "1", timeout=300)
-        user.holdall("install", bundle)
+        options = ("--level", "1", "--frame-size", "640K")
+        user.holdall("build", folder, "-o", bundle, *options, timeout=300)
 
 
 def menu_command(user: OrdinaryUser) -> list[str]:
@@ -128,11 +165,9 @@ def awaited(look: Callable[[], T], seconds: float = 100) -> T:
     return found
 
 
-@pytest.mark.usefixtures("packages")
 def test_a_program_with_a_window_draws_and_answers_and_sees_no_host(
-    ordinary_user: OrdinaryUser, screen: Screen, tmp_path: Path
+    ordinary_user: OrdinaryUser, screen: Screen, form: str, tmp_path: Path
 ) -> None:
-    installed(ordinary_user)
     environment = {
         **ordinary_user.environment,
         "DISPLAY": screen.name,
@@ -155,10 +190,13 @@ def test_a_program_with_a_window_draws_and_answers_and_sees_no_host(
         assert process.poll() is None
         listed = ordinary_user.holdall("ps").stdout
         assert APP in listed
+        # one process each for the app and its runtime, both where nothing is unpacked
+        assert len(answering(ordinary_user.home)) == (2 if form == "live" else 0)
     finally:
         process.terminate()
         process.wait()
-    assert_no_host_visible(ordinary_user)
+    assert eventually(lambda: not answering(ordinary_user.home))
+    assert_no_host_visible(ordinary_user, form)
 
 
 def drawn_window(screen: Screen, folder: Path) -> str:
@@ -180,8 +218,10 @@ def drawn_window(screen: Screen, folder: Path) -> str:
     return awaited(look)
 
 
-def assert_no_host_visible(user: OrdinaryUser) -> None:
+def assert_no_host_visible(user: OrdinaryUser, form: str) -> None:
     """/usr is the runtime and nothing else; of the home only the app's own folder is there."""
+    if form == "live":
+        user.holdall("convert", RUNTIME, "--form", "tree")
     runtime = Path(user.holdall("path", RUNTIME).stdout.strip())
     script = 'for folder do echo "=$folder"; ls -A "$folder"; done'
     folders = ("/usr", "/usr/bin", "/usr/lib", str(user.home), "/root", "/etc/apt", "/var/lib")
