@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mounted_app import APP, PROGRAM, Person, make_person, write_app
+from mounted_app import APP, PROGRAM, Person, make_person, without_fuse, write_app
 from mounts import answering, eventually, fuse_for_everybody, mounted_below
 from surroundings import Require
 
@@ -288,12 +288,6 @@ def test_it_can_be_shown_at_a_folder(live: Person, require: Require) -> None:
 
 
 def test_without_fuse_it_says_so(live: Person) -> None:
-    if live.cli.user is None:
-        return
-    Path("/dev/fuse").chmod(0o600)  # the copy that only this process and its children see
-    try:
-        done = live.run(live.stub)
-    finally:
-        Path("/dev/fuse").chmod(0o666)
-    assert done.returncode == 7
-    assert "/dev/fuse may not be opened" in done.stderr
+    said = without_fuse(live, "run", APP, expect=7).stderr
+    assert "/dev/fuse may not be opened" in said
+    assert "convert --form tree" in said

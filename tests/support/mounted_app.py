@@ -3,6 +3,8 @@
 Must not import holdall.
 """
 
+import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mounts import answering, loops_of, mounted_below, servers_of
-from surroundings import Finished, HoldallCli, OrdinaryUser, run
+from surroundings import Finished, HoldallCli, OrdinaryUser, expected, run
 
 APP = "org.example.Mounted"
 IMAGES = [("root", "erofs"), ("root", "squashfs"), ("root", "served"), ("user", "squashfs")]
@@ -131,3 +133,20 @@ def make_person(request: pytest.FixtureRequest, who: str) -> Person:
     person.cli("key", "generate")
     person.build("app")
     return person
+
+
+def without_fuse(person: Person, *words: str | Path, expect: int = 0) -> Finished:
+    """A command of somebody who may not open /dev/fuse; for root, who can hide it."""
+    hidden = person.home / "no fuse"
+    if not hidden.exists():
+        os.mknod(hidden, stat.S_IFSOCK | 0o666)
+    script = 'mount --bind "$1" /dev/fuse && shift && exec "$@"'
+    world = ("unshare", "--mount", "/bin/sh", "-c", script, "sh", hidden)
+    user, group = map(str, person.cli.user or (0, 0))
+    become = ("setpriv", "--reuid", user, "--regid", group, "--clear-groups", "--")
+    done = run(
+        (*world, *become, person.cli.python, "-m", "holdall", *words),
+        environment=person.cli.environment,
+        directory=person.home,
+    )
+    return expected(done, expect)

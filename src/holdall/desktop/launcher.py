@@ -33,7 +33,7 @@ from holdall.desktop.sockets import Bus
 from holdall.model.manifest import Manifest
 from holdall.model.ref import Ref
 from holdall.model.tree import Tree
-from holdall.store.layout import NOT_MOUNTED
+from holdall.store.layout import NOT_MOUNTED, PASSING
 
 LAUNCH: Final = "launch"
 ARGUMENTS: Final = "launch.args"
@@ -169,7 +169,7 @@ def _unless_mounted(manifest: Manifest, place: Place) -> str:
     )
     return (
         f'if [ -z "$HOLDALL_DRY_RUN" ] && [ "$HOLDALL_ENTERED" != {quoted(place.deployment)} ]'
-        f" && {{ {_missing(manifest, place)}; }}; then\n"
+        f" && {{ {_missing(manifest, place, passing=True)}; }}; then\n"
         f'set -- {named} ${{HOLDALL_COMMAND:+--command="$HOLDALL_COMMAND"}} -- "$@"\n'
         # -P: the working directory may be anyone's, and is no place for modules
         f'[ -x {interpreter} ] && exec {interpreter} -P -m holdall "$@"\n'
@@ -197,17 +197,23 @@ def _unless_changed(manifest: Manifest, place: Place) -> str:
     )
 
 
-def _missing(manifest: Manifest, place: Place) -> str:
-    """A test of whether the files of the app or its runtime are not to be seen."""
-    folders = [f"{place.deployment}/files"]
+def _missing(manifest: Manifest, place: Place, *, passing: bool = False) -> str:
+    """A test of whether the files of the app or its runtime are not to be seen.
+
+    With `passing` also of whether they may be only for a moment.
+    """
+    folders = [place.deployment]
     if manifest.runtime_ref is not None:
-        folders.append(f"{place.store}/active/{manifest.runtime_ref}/files")
+        folders.append(f"{place.store}/active/{manifest.runtime_ref}")
     # a link leads to nothing while the store's own volume is not mounted
-    return " || ".join(
-        f"[ -e {quoted(f'{folder}/{NOT_MOUNTED}')} ]"
-        f" || {{ [ -h {quoted(folder)} ] && [ ! -d {quoted(folder)} ]; }}"
+    tests = [
+        f"[ -e {quoted(f'{folder}/files/{NOT_MOUNTED}')} ]"
+        f" || {{ [ -h {quoted(f'{folder}/files')} ] && [ ! -d {quoted(f'{folder}/files')} ]; }}"
         for folder in folders
-    )
+    ]
+    if passing:
+        tests += [f"[ -e {quoted(f'{folder}/{PASSING}')} ]" for folder in folders]
+    return " || ".join(tests)
 
 
 def _buses(buses: tuple[Bus, ...]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from holdall.errors import HoldallError, RemovedError
-from holdall.store.layout import NOT_MOUNTED
+from holdall.store.layout import NOT_MOUNTED, PASSING
 from holdall.system import process
 from holdall.system.files import read_regular
 
@@ -17,9 +17,12 @@ _OWN = {"HOLDALL_COMMAND", "HOLDALL_DRY_RUN", "HOLDALL_ENTERED"}
 
 
 def must_be_mounted(deployment: str) -> bool:
-    """Whether the files of a deployment are not to be seen before something is mounted there."""
+    """Whether the files of a deployment are not to be seen before something is mounted there.
+
+    Or may be no longer in a moment: what is mounted there may be for another one who starts.
+    """
     files = f"{deployment}/files"
-    if os.path.lexists(f"{files}/{NOT_MOUNTED}"):
+    if os.path.lexists(f"{deployment}/{PASSING}") or os.path.lexists(f"{files}/{NOT_MOUNTED}"):
         return True
     # a link leads to nothing while the store's own volume is not mounted
     return os.path.islink(files) and not os.path.isdir(files)

@@ -32,6 +32,7 @@ LONGEST_FRAME: Final = 2 * 2**20
 """Bytes that are decoded for a read of one, at most; bundles with longer frames are packed anew."""
 
 _BUNDLE, _HABIT, _OBJECTS = "bundle", "habit", "objects"
+_NAMESPACES: Final = "user_namespaces"
 _MOST: Final = 65536  # bytes of a habit
 
 
@@ -49,12 +50,25 @@ def contents(place: Place, tree: Tree) -> Iterator[ContentSource]:
         os.close(fd)
 
 
+def _lacking(means: Means) -> str:
+    """What keeps a bundle from being shown here, in a few words; "" for nothing."""
+    if reason := means.lacking("fuse"):
+        return reason
+    return "" if _alone(means) else means.lacking("fusermount3") and means.lacking(_NAMESPACES)
+
+
+def _alone(means: Means) -> bool:
+    """Whether an app's own namespace is to be had, so that nobody else sees what it does."""
+    return means.privileged or not means.lacking(_NAMESPACES)
+
+
 TRAITS = Traits(
     "live",
     "the bundle's own file, read as it is, every frame checked when it is read",
     folder=False,
     whole=True,
     contents=contents,
+    hindrance=_lacking,
 )
 
 
@@ -196,10 +210,6 @@ def _beginning(place: Place) -> bytes:
     return before
 
 
-def _lacking(means: Means) -> str:
-    return means.lacking("fuse", *(() if means.privileged else ("user_namespaces",)))
-
-
 def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:
     """See `holdall.forms.port.Form`.
 
@@ -226,14 +236,18 @@ def cells(means: Means) -> dict[str, Cell]:
     """See `holdall.forms.port.Form`."""
     reason = _lacking(means)
     here = "mounted in a namespace of the app's own, by holdall itself"
+    helped = Cell("yes", "mounted by fusermount3, as user namespaces are forbidden here")
+    alone = bool(reason) or _alone(means)
     return {
         "R1": Cell("yes", "what travels is what is installed: one file"),
-        "R2": Cell("no", reason) if reason else Cell("yes", here),
+        "R2": Cell("no", reason) if reason else Cell("yes", here) if alone else helped,
         "N1": Cell("partly", "what an increment makes is packed here, behind frames of before"),
         "N2": Cell("no", "each version is a bundle of its own"),
         "N3": Cell("yes", "one file, renamed; what runs keeps it after it was removed"),
-        "N4": Cell("no", reason) if reason else Cell("yes", here),
-        "N5": Cell("yes", "mounted in a namespace of one's own, which takes no setuid program"),
+        "N4": Cell("no", reason) if reason else Cell("yes", here) if alone else helped,
+        "N5": Cell("yes", "mounted in a namespace of one's own, which takes no setuid program")
+        if alone
+        else Cell("no", "user namespaces are forbidden here, and fusermount3 is setuid"),
         "N6": Cell("yes", "read in user space, by a process without rights"),
         "N7": Cell("yes", "each frame is checked against the signed index before it is decoded"),
         "N8": Cell("no", "holdall checks the signature; the kernel is given no key"),

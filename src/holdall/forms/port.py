@@ -32,6 +32,7 @@ class Traits(NamedTuple):
     where other deployments may have its inodes from elsewhere than its files, those of a place with
     this tree. `privileged`: only root can have it mounted. `contents`: where nothing has to be
     mounted for them, those of a place that has this tree; raises NotFoundError and CorruptError.
+    `hindrance`: for a form in whose place the usual one is taken, why it has to be here, or "".
     """
 
     name: str
@@ -46,6 +47,7 @@ class Traits(NamedTuple):
     seed: "Callable[[Place, Tree], Seed] | None" = None
     vacate: Callable[[str], None] | None = None
     contents: "Callable[[Place, Tree], AbstractContextManager[ContentSource]] | None" = None
+    hindrance: Callable[[Means], str] | None = None
 
     @property
     def shares(self) -> bool:

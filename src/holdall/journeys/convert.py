@@ -17,7 +17,7 @@ from holdall.journeys.forming import (
     source_of,
     warnings,
 )
-from holdall.journeys.host import Host, Report, silent
+from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.installed import release_of
 from holdall.journeys.launching import launch_files_of
 from holdall.journeys.leaving import free_behind
@@ -81,6 +81,9 @@ def convert(
             done.append(told)
             if not told.already:
                 bring_to(host, writer, item, decision, report)
+            elif decision.reason:
+                for text in warnings(host, item.ref, decision, item.record):
+                    report(Event(text, loud=True))
     free_behind(host)
     return done
 

@@ -140,7 +140,7 @@ def _mount_for_all(mount: Mount, place: int, name: str, keep: int) -> None:
     mounted = mount_numbered(number)
     if mounted is not None and not isinstance(mount, ServedImage | Answered):
         # the kernel holds no lease: this process does, until the mount is gone
-        leave_behind(partial(await_unmount, mounted), keep=keep)
+        leave_behind(partial(await_unmount, mounted), keep=(keep,))
 
 
 @contextmanager

@@ -43,10 +43,14 @@ ANY_FORM: Final = Wanted()
 
 
 class Decision(NamedTuple):
-    """The form to lay a release down in, and what it is told."""
+    """The form to lay a release down in, and what it is told.
+
+    `reason` is why it is not the one that was wanted, in a few words, or "".
+    """
 
     form: Form
     choice: Choice
+    reason: str = ""
 
 
 def decide(host: Host, ref: Ref, wanted: Wanted = ANY_FORM) -> Decision:
@@ -72,7 +76,17 @@ def decide(host: Host, ref: Ref, wanted: Wanted = ANY_FORM) -> Decision:
             f"{ref.id} gets the form {name}, which keeps no image; options for images go with "
             "--form image or local-image."
         )
-    return Decision(form, choice._replace(**said))
+    return _or_usual(host, Decision(form, choice._replace(**said)))
+
+
+def _or_usual(host: Host, decision: Decision) -> Decision:
+    """The same, or the usual form where that one cannot be read here, and does not insist."""
+    hindrance = decision.form.TRAITS.hindrance
+    found = hindrance(means_of(host)) if hindrance else ""
+    if not found:
+        return decision
+    reason = f"{decision.form.TRAITS.name} cannot be read here ({found})"
+    return Decision(form_named(DEFAULT), decision.choice, reason)
 
 
 def is_as_decided(deployment: Deployment, decision: Decision) -> bool:
@@ -176,6 +190,8 @@ def means_of(host: Host) -> Means:
 def warnings(host: Host, ref: Ref, decision: Decision, record: Mapping[str, Any]) -> Iterator[str]:
     """What whoever asked for a form must know of how it was done."""
     traits, share = decision.form.TRAITS, decision.choice.share
+    if decision.reason:
+        yield f"{ref.id} is laid down as {traits.name}: {decision.reason}."
     if record.get("share", share) != share:
         yield f"This file system has no reflinks; files of {ref.id} are hard links."
     if traits.privileged and host.layout.root == SYSTEM:

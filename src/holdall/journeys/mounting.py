@@ -4,13 +4,15 @@ On the start path of apps that have to be mounted: imports as little as can be.
 """
 
 from holdall.desktop.start import must_be_mounted
+from holdall.errors import UnsupportedError
 from holdall.journeys import bundling
 from holdall.journeys.host import Host
 from holdall.model.ref import Ref
 from holdall.store.catalog import Deployment
+from holdall.store.layout import PASSING
 from holdall.store.steady import steadily
 from holdall.system.means import Means
-from holdall.system.mounting import Mount, perform
+from holdall.system.mounting import Answered, Mount, ServedImage, perform
 from holdall.system.namespace import leave_host
 
 
@@ -39,9 +41,30 @@ def _mount_all(host: Host, *deployments: Deployment) -> None:
     found = [(mount_of(host, one, means), one.files) for one in needed]
     mounts = [(mount, files) for mount, files in found if mount is not None]
     if mounts:
-        leave_host()
+        try:
+            leave_host()
+        except UnsupportedError as error:
+            _pass_on(mounts, error)
+            return
     for mount, files in mounts:
         perform(mount, files)
+
+
+def _pass_on(mounts: list[tuple[Mount, str]], reason: UnsupportedError) -> None:
+    """Have mounted for all of this user's processes what none can be for one app alone."""
+    from holdall.system.passing import Passing, pass_on
+
+    passing = [
+        Passing(mount, files.removesuffix("/files"), PASSING)
+        for mount, files in mounts
+        if isinstance(mount, ServedImage | Answered)
+    ]
+    if len(passing) < len(mounts):
+        raise reason
+    try:
+        pass_on(passing)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{reason} Nor is there another way: {error}") from reason
 
 
 def mount_of(host: Host, deployment: Deployment, means: Means) -> Mount | None:

@@ -13,6 +13,9 @@ SYSTEM = "/var/lib/holdall"
 NOT_MOUNTED = ".not-mounted"
 """The one name in the `files` of a deployment that has to be mounted; the mount covers it."""
 
+PASSING = "passing"
+"""Stands beside `files` that were once mounted where all see it: they may be for a moment now."""
+
 
 class Layout(NamedTuple):
     """The paths below one store's root."""

@@ -26,9 +26,10 @@ class Mounted(NamedTuple):
     root: str = "/"
 
 
-def mounts() -> list[Mounted]:
-    """Every mount this process sees, in the order they were made in at each place."""
-    with open(TABLE, encoding="utf-8", errors="surrogateescape") as file:
+def mounts(process: int | None = None) -> list[Mounted]:
+    """Every mount this process or another sees, in the order they were made in at each place."""
+    table = TABLE if process is None else f"/proc/{process}/mountinfo"
+    with open(table, encoding="utf-8", errors="surrogateescape") as file:
         return [_parsed(line) for line in file]
 
 

@@ -6,16 +6,19 @@ It is gone when its last process ends, however that ends.
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from holdall.errors import UnsupportedError
 from holdall.system.mount_calls import new_namespaces, receive_only
+
+_RESTRICTION = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 
 
 def leave_host() -> None:
     """Give this process, which has one thread, a mount namespace in which it may mount.
 
     Around it is a user namespace unless this is root; users and groups keep their numbers there.
-    Raises UnsupportedError where that is forbidden.
+    Raises UnsupportedError where that is forbidden; then nothing was changed.
     """
     try:
         if os.geteuid() == 0:
@@ -24,6 +27,9 @@ def leave_host() -> None:
             except PermissionError:
                 _new_user_namespace()  # root of a container
         else:
+            if _is_restricted() and not may_enter():
+                # there would be one, with no right in it and no way back
+                raise PermissionError(errno.EACCES, "", "apparmor")
             _new_user_namespace()
         receive_only()
     except OSError as error:
@@ -71,3 +77,10 @@ def _new_user_namespace() -> None:
             raise OSError(error.errno, error.strerror, path) from error
         finally:
             os.close(fd)
+
+
+def _is_restricted() -> bool:
+    """Whether AppArmor may leave user namespaces to some programs only."""
+    with suppress(OSError), open(_RESTRICTION, "rb") as file:
+        return file.read(1) == b"1"
+    return False

@@ -90,10 +90,10 @@ def replace(argv: Sequence[str], env: Mapping[str, str]) -> None:
         raise ProgramError(f"{argv[0]} cannot be started: {error.strerror}.") from error
 
 
-def leave_behind(task: Callable[[], None], *, keep: int | None = None) -> None:
+def leave_behind(task: Callable[[], None], *, keep: Collection[int] = ()) -> None:
     """Do `task` in a process of its own that outlives this one, silent and without a terminal.
 
-    It keeps nothing open but the descriptor `keep`. For work nobody waits for; a failure in it is
+    It keeps nothing open but the descriptors `keep`. For work nobody waits for; a failure in it is
     not reported, so the task must be one the next command repeats.
     """
     child = os.fork()
@@ -106,7 +106,7 @@ def leave_behind(task: Callable[[], None], *, keep: int | None = None) -> None:
             os._exit(0)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         os.chdir("/")
-        let_go(but=set() if keep is None else {keep})
+        let_go(but=keep)
         os.nice(10)
         task()
     finally:
