@@ -1,6 +1,6 @@
 """``run`` and ``ps``.
 
-Running becomes the launch file made at install; nothing heavy is loaded before.
+Running becomes the launch file made at install; nothing heavy is loaded before, but for a file.
 """
 
 import argparse
@@ -15,13 +15,39 @@ from holdall.journeys.recovery import recover_if_needed
 from holdall.model.ref import RefPattern
 from holdall.store.steady import chosen_anew
 
+_ENDING = ".holdall"
+
 
 def _run(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     # launch files name their version, and know the store but not where it exports to
     if not arguments.version:
         recover_if_needed(host, out.report)
+    if _is_file(arguments, host):
+        from holdall.cli.direct import run_file
+
+        return run_file(arguments.ref, arguments, host, out)
+    if arguments.trust_key or arguments.insecure_unsigned or arguments.allow_downgrade:
+        raise UsageError(
+            "--trust-key, --insecure-unsigned and --allow-downgrade go with a bundle's file; what "
+            "is installed was let in before."
+        )
     # another version may have become active, and this one been removed, just now
     return chosen_anew(lambda: _start(arguments, host, out))
+
+
+def _is_file(arguments: argparse.Namespace, host: Host) -> bool:
+    """Whether a bundle's file is meant: what cannot be the name of an app, or ends as files do.
+
+    What is installed comes before a file; "./" makes a file of anything.
+    """
+    word = arguments.ref
+    try:
+        pattern = RefPattern.parse(word)
+    except UsageError:
+        return word == "-" or "/" in word or word.endswith(_ENDING) or os.path.lexists(word)
+    if arguments.version or not word.endswith(_ENDING):
+        return False
+    return not any(pattern.matches(ref) for ref in host.catalog.refs(pattern.id))
 
 
 def _start(arguments: argparse.Namespace, host: Host, out: Output) -> int:
@@ -54,7 +80,12 @@ def _start(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("ref", metavar="REF", help="id, id//branch or id/arch/branch")
+    parser.add_argument(
+        "ref",
+        metavar="REF|FILE",
+        help="id, id//branch or id/arch/branch; or a bundle's file, which runs without being "
+        "installed (what ends in .holdall, or cannot be a name: with ./ before it, anything)",
+    )
     parser.add_argument(
         "arguments",
         metavar="ARG",
@@ -71,6 +102,19 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
         "--version", metavar="V", help="an installed version other than the active one"
     )
     parser.add_argument("--dry-run", action="store_true", help="only print what would be run")
+    parser.add_argument(
+        "--trust-key",
+        metavar="FINGERPRINT",
+        help="of a FILE: trust this key for the app, on its first use here",
+    )
+    parser.add_argument(
+        "--insecure-unsigned", action="store_true", help="of a FILE: take one that nobody signed"
+    )
+    parser.add_argument(
+        "--allow-downgrade",
+        action="store_true",
+        help="of a FILE: take a version older than one that was installed here",
+    )
 
 
 def _ps(arguments: argparse.Namespace, host: Host, out: Output) -> int:

@@ -102,7 +102,9 @@ class FrameContents:
             ahead += 1
 
     def _order(self, numbers: Iterable[int]) -> None:
-        """Have frames decoded by the second thread."""
+        """Have frames decoded by the second thread, if there is one."""
+        if not self._ahead:
+            return
         for number in numbers:
             if number not in self._kept and number not in self._coming:
                 self._orders.put(number)

@@ -159,7 +159,12 @@ def _launch(manifest: Manifest, sandbox: Sandbox, place: Place, *, filtered: boo
 
 
 def _unless_mounted(manifest: Manifest, place: Place) -> str:
-    """The lines that have holdall mount first what lies in no plain folder: it comes back here."""
+    """The lines that have holdall mount first what lies in no plain folder: it comes back here.
+
+    For what is not installed holdall did before it came here.
+    """
+    if not place.installed:
+        return ""
     digest = os.path.basename(place.deployment)
     named = f"--root {quoted(place.store)} run {manifest.ref} --version {digest}"
     interpreter = quoted(sys.executable or "/usr/bin/python3")
@@ -186,6 +191,8 @@ def _unless_changed(manifest: Manifest, place: Place) -> str:
     the milliseconds that bwrap takes to start.
     """
     sentence = f"{manifest.id} {manifest.version} was removed in this moment."
+    if not place.installed:
+        return _unless_runtime_changed(manifest, place)
     return (
         'if [ -z "$HOLDALL_DRY_RUN" ]; then\n'
         f"[ -r {quoted(f'{place.deployment}/{ARGUMENTS}')} ]"
@@ -194,6 +201,18 @@ def _unless_changed(manifest: Manifest, place: Place) -> str:
         'export HOLDALL_AGAIN="x$HOLDALL_AGAIN" HOLDALL_ENTERED=\n'
         f'exec /bin/sh {quoted(f"{place.deployment}/{LAUNCH}")} "$@"\n'
         "fi\nfi\n"
+    )
+
+
+def _unless_runtime_changed(manifest: Manifest, place: Place) -> str:
+    """The same of an app that is not installed: only its runtime can be another one by now."""
+    if manifest.runtime_ref is None:
+        return ""
+    sentence = f"{manifest.runtime_ref} was changed in this moment; start the app again."
+    return (
+        f'if [ -z "$HOLDALL_DRY_RUN" ] && {{ {_missing(manifest, place)}; }}; then\n'
+        f"printf '%s\\n' {quoted(f'holdall: {sentence}')} >&2; exit 5\n"
+        "fi\n"
     )
 
 

@@ -1,21 +1,27 @@
-"""Which installed versions run: the leases their sandboxes hold, as the kernel lists them.
+"""What runs: the leases that sandboxes hold, as the kernel lists them.
 
 A sandbox's first process holds a POSIX read lock on its deployment's lease for as long as it runs.
+What runs from a bundle that is not installed has its lease in memory, in a mount that names the
+store: it is found by the sandbox's own mounts.
 Imports as little as can be.
 """
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from holdall.system.files import each_child
+from holdall.errors import UsageError
+from holdall.model.ref import Ref
+from holdall.system.files import each_child, read_regular
+
+_LEASE: Final = "/run/holdall/lease"
 
 
 class Running(NamedTuple):
     """One running sandbox: `pid` is the app's own process, `sandbox` the first one around it.
 
     `runtime` is the ref of the runtime it runs on, `runtime_digest` its release's; both are empty
-    for the host's own /usr.
+    for the host's own /usr. Of what is not `installed`, `deployment` is as the sandbox has it.
     """
 
     pid: int
@@ -26,6 +32,7 @@ class Running(NamedTuple):
     runtime: str
     command: tuple[str, ...]
     runtime_digest: str
+    installed: bool = True
 
 
 class _Lock(NamedTuple):
@@ -34,8 +41,24 @@ class _Lock(NamedTuple):
     inode: int
 
 
+class _Found(NamedTuple):
+    """What a process holds the lease of."""
+
+    sandbox: int
+    ref: str
+    digest: str
+    deployment: str
+    installed: bool = True
+
+
+def mark(store: str) -> str:
+    """What the source is of mounts that have what runs by a store and is not installed there."""
+    status = os.stat(store)
+    return f"holdall:{status.st_dev:x}:{status.st_ino}"
+
+
 def running(store: str) -> list[Running]:
-    """The sandboxes that run from the store's installed versions, in order of their process ids.
+    """The sandboxes that run by the store, installed there or not, in order of their process ids.
 
     Those of other users too, where the kernel shows their processes.
     """
@@ -49,12 +72,31 @@ def running(store: str) -> list[Running]:
     for ref, digest, deployment in (*_deployments(store), *_removed(store)):
         for lock in _holding(f"{deployment}/lease", locks):
             if os.path.lexists(f"{deployment}/launch"):
-                apps.append((lock.pid, ref, digest, deployment))
+                apps.append(_Found(lock.pid, ref, digest, deployment))
             else:
                 runtimes[lock.pid] = ref, digest
-    return sorted(
-        _describe(sandbox, deployed, runtimes.get(sandbox, ("", ""))) for sandbox, *deployed in apps
-    )
+    known = {app.sandbox for app in apps}
+    others = {lock.pid for held in locks.values() for lock in held if lock.pid > 0} - known
+    apps += _not_installed(store, others)
+    return sorted(_describe(app, runtimes.get(app.sandbox, ("", ""))) for app in apps)
+
+
+def _not_installed(store: str, holders: set[int]) -> Iterator[_Found]:
+    """Those of the processes with a lock that are sandboxes of bundles run by this store."""
+    sandboxes = [pid for pid in sorted(holders) if _is_sandbox(pid)]
+    if not sandboxes:
+        return
+    try:
+        wanted = mark(store)
+    except OSError:
+        return
+    for pid in sandboxes:
+        # id, parent, device, root, place, options, …, "-", type, source, options
+        lines = (line.split() for line in _read(f"/proc/{pid}/mountinfo").splitlines())
+        if any(words[4] == _LEASE and words[-3:-1] == ["tmpfs", wanted] for words in lines):
+            folder = f"/proc/{pid}/root{os.path.dirname(_LEASE)}"
+            if known := _release(folder):
+                yield _Found(pid, *known, folder, installed=False)
 
 
 def _locks() -> Iterator[_Lock]:
@@ -80,17 +122,24 @@ def _deployments(store: str) -> Iterator[tuple[str, str, str]]:
 def _removed(store: str) -> Iterator[tuple[str, str, str]]:
     """The same of versions that were removed and are freed when nothing runs from them."""
     for name in each_child(f"{store}/trash"):
-        import hashlib
-        import json
-
         folder = f"{store}/trash/{name}"
-        release = _read(f"{folder}/release")
-        try:
-            manifest = json.loads(release)["manifest"]
-            ref = f"{manifest['id']}/{manifest['arch']}/{manifest.get('branch', 'stable')}"
-        except (ValueError, KeyError, TypeError):
-            continue
-        yield ref, hashlib.sha256(release.encode("utf-8", "surrogateescape")).hexdigest(), folder
+        if known := _release(folder):
+            yield *known, folder
+
+
+def _release(folder: str) -> tuple[str, str] | None:
+    """Ref and digest of the release in a folder."""
+    import hashlib
+    import json
+
+    try:
+        release = read_regular(f"{folder}/release", limit=2**24)
+        manifest = json.loads(release)["manifest"]
+        ref = Ref(manifest["id"], manifest["arch"], manifest.get("branch", "stable"))
+        # an app may make itself a sandbox of its own, with anything in it
+        return str(Ref.parse(str(ref))), hashlib.sha256(release).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, UsageError):
+        return None
 
 
 def _holding(lease: str, locks: dict[int, list[_Lock]]) -> list[_Lock]:
@@ -111,12 +160,14 @@ def _is_sandbox(pid: int) -> bool:
     return _read(f"/proc/{pid}/comm").strip() == "bwrap"
 
 
-def _describe(sandbox: int, deployed: list[str], runtime: tuple[str, str]) -> Running:
-    ref, digest, deployment = deployed
+def _describe(found: _Found, runtime: tuple[str, str]) -> Running:
+    sandbox, ref, digest, deployment, installed = found
     children = _read(f"/proc/{sandbox}/task/{sandbox}/children").split()
     pid = int(children[0]) if children else sandbox
     command = tuple(_read(f"/proc/{pid}/cmdline").split("\0")[:-1])
-    return Running(pid, sandbox, ref, digest, deployment, runtime[0], command, runtime[1])
+    return Running(
+        pid, sandbox, ref, digest, deployment, runtime[0], command, runtime[1], installed
+    )
 
 
 def _read(path: str) -> str:

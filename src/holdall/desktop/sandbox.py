@@ -86,11 +86,13 @@ class Place(NamedTuple):
     """Where a deployment will lie: absolute paths of the store and of its own folder there.
 
     `data` is the folder of the per-app data for a store under ``--root``; None is the user's own.
+    One that is not `installed` is there for the one start it is made for.
     """
 
     store: str
     deployment: str
     data: str | None = None
+    installed: bool = True
 
 
 class Sandbox(NamedTuple):

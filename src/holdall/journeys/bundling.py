@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from holdall.model.tree import Tree
     from holdall.store.contents import ContentSource
 
+_LONG = 2 * 2**20  # bytes that a frame holds
+
 
 def read(fd: int, packing: "Packing", before: bytes, habit: bytes) -> "Shelved":
     """See `holdall.forms.port.Bundles`."""
     from holdall.delivery.habit import Habit
     from holdall.delivery.index import chart
-    from holdall.delivery.random import FrameContents
+    from holdall.delivery.random import AHEAD, FrameContents
     from holdall.delivery.zstandard import unpack
     from holdall.forms.port import Shelved
     from holdall.model.tree import outline
@@ -29,7 +31,9 @@ def read(fd: int, packing: "Packing", before: bytes, habit: bytes) -> "Shelved":
     tree = outline(unpack(before[tree_at : tree_at + tree_size]))
     index = chart(unpack(before[index_at : index_at + index_size]), tree.sizes)
     known = Habit(habit, len(index.starts) - 1, packing.frame)
-    contents = FrameContents(fd, packing.first, index, tree.digests, habit=known)
+    # a thread that decodes long frames ahead takes as much memory again
+    ahead = AHEAD if packing.frame <= _LONG else 0
+    contents = FrameContents(fd, packing.first, index, tree.digests, habit=known, ahead=ahead)
     return Shelved(tree, contents, lambda: known.encoded)
 
 

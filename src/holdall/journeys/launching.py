@@ -9,16 +9,20 @@ from holdall.model.release import Release
 from holdall.model.tree import Tree
 
 
-def launch_files_of(host: Host, release: Release, digest: str, tree: Tree) -> dict[str, bytes]:
+def launch_files_of(
+    host: Host, release: Release, digest: str, tree: Tree, *, folder: str = ""
+) -> dict[str, bytes]:
     """What stands beside the files of the release with this digest, by name.
 
-    Raises CorruptError for a release that asks for what no sandbox can give.
+    `folder` is where it will lie, for one start, where it is not to be installed. Raises
+    CorruptError for a release that asks for what no sandbox can give.
     """
     from holdall.desktop.launcher import launch_files
     from holdall.desktop.sandbox import Place
 
     layout = host.layout
-    place = Place(layout.root, layout.deployment(release.ref, digest), host.data)
+    lies = folder or layout.deployment(release.ref, digest)
+    place = Place(layout.root, lies, host.data, installed=not folder)
     with refusing():
         return launch_files(release.manifest, tree, place)
 

@@ -1,19 +1,22 @@
 """What runs, and which of it runs on in a version that is no longer the active one."""
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from holdall.desktop.processes import running
 from holdall.journeys.host import Host
 from holdall.model.ref import Ref
 from holdall.store.catalog import Deployment
 
+NOT_INSTALLED: Final = "not installed"
+
 
 class RunningApp(NamedTuple):
     """One running sandbox; see `holdall.desktop.processes.Running` for the first fields.
 
     `version` is the one that runs, `active` the one that would run if it were started now (None:
-    it was removed). `note` says in words what is no longer current, and is empty when all is.
+    it was removed, or never installed). `note` says in words what is not current or not installed,
+    and is empty when all is.
     """
 
     pid: int
@@ -24,6 +27,7 @@ class RunningApp(NamedTuple):
     runtime: str
     command: tuple[str, ...]
     runtime_digest: str
+    installed: bool
     version: str
     active: str | None
     note: str
@@ -36,7 +40,7 @@ def running_apps(host: Host) -> list[RunningApp]:
         ref = Ref.parse(item.ref)
         active = host.catalog.active(ref)
         notes = [
-            _note("", item.digest, active),
+            _note("", item.digest, active) if item.installed else NOT_INSTALLED,
             _note("its runtime: ", item.runtime_digest, _active(host, item.runtime)),
         ]
         version = Deployment(ref, item.digest, item.deployment).version
@@ -55,7 +59,7 @@ def left_behind(host: Host, refs: Collection[str]) -> list[str]:
     return [
         f"{app.ref} {app.version} still runs as process {app.pid}: {app.note}."
         for app in running_apps(host)
-        if app.note and (app.ref in refs or app.runtime in refs)
+        if app.note not in {"", NOT_INSTALLED} and (app.ref in refs or app.runtime in refs)
     ]
 
 

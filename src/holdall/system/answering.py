@@ -46,14 +46,17 @@ _SWITCH = 0.0005  # seconds a thread that computes may keep others from answerin
 
 
 @contextmanager
-def answered(file: str, serve: Serve, name: str, *, keep: int | None = None) -> Iterator[int]:
+def answered(
+    file: str, serve: Serve, name: str, *, keep: int | None = None, held: int | None = None
+) -> Iterator[int]:
     """The descriptor of a mount that shows a file, to be attached to a folder.
 
-    It is answered for until nobody sees it any more, by a process that holds the descriptor `keep`,
-    and with that outlives this one's caller. For a process of one thread. Raises UnsupportedError
-    and OSError.
+    The file is the one that `held` is a descriptor of, where one is given. It is answered for until
+    nobody sees it any more, by a process that holds the descriptor `keep`, and with that outlives
+    this one's caller. For a process of one thread. Raises UnsupportedError and OSError.
     """
-    fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(file, flags) if held is None else os.dup(held)
     try:
         device = open_device()
         try:

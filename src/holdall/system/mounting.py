@@ -70,13 +70,15 @@ class Answered(NamedTuple):
 
     It needs no program, and has fewer rights than any. `data` is a folder, or "": files that have
     attributes which say so are read from there by the kernel, where it can, and with `verity` only
-    what has the digest that they say.
+    what has the digest that they say. `held` is a descriptor of the file where it is open already,
+    and may not be opened anew by its name.
     """
 
     file: str
     serve: "Serve"
     data: str = ""
     verity: bool = False
+    held: int | None = None
 
 
 Mount = KernelImage | ServedImage | Composed | Bound | Answered
@@ -132,7 +134,7 @@ def answered_mount(
     """
     from holdall.system.answering import answered
 
-    with answered(one.file, one.serve, name, keep=keep) as shown:
+    with answered(one.file, one.serve, name, keep=keep, held=one.held) as shown:
         joined = _over(shown, one, folder, name) if one.data else None
         try:
             yield shown if joined is None else joined
