@@ -108,7 +108,7 @@ def record_of(packing: Packing, before: bytes, *, local: bool) -> dict[str, Any]
 @contextmanager
 def _older(work: Work) -> Iterator[Older | None]:
     """The bundle of the version before, where that lies so, too, and begins as it did."""
-    if work.base is None:
+    if work.base is None or not work.base.place.record.get("packing"):
         yield None
         return
     place = work.base.place
@@ -238,18 +238,24 @@ def cells(means: Means) -> dict[str, Cell]:
     here = "mounted in a namespace of the app's own, by holdall itself"
     helped = Cell("yes", "mounted by fusermount3, as user namespaces are forbidden here")
     alone = bool(reason) or _alone(means)
+    apart = means.lacking("overlay_for_user")
+    own = "each frame is checked against the signed index before it is decoded"
     return {
         "R1": Cell("yes", "what travels is what is installed: one file"),
         "R2": Cell("no", reason) if reason else Cell("yes", here) if alone else helped,
         "N1": Cell("partly", "what an increment makes is packed here, behind frames of before"),
-        "N2": Cell("no", "each version is a bundle of its own"),
+        "N2": Cell("no", f"each version is a bundle of its own: {apart}")
+        if apart
+        else Cell("partly", "contents that the pool has are read from there, by the kernel"),
         "N3": Cell("yes", "one file, renamed; what runs keeps it after it was removed"),
         "N4": Cell("no", reason) if reason else Cell("yes", here) if alone else helped,
         "N5": Cell("yes", "mounted in a namespace of one's own, which takes no setuid program")
         if alone
         else Cell("no", "user namespaces are forbidden here, and fusermount3 is setuid"),
         "N6": Cell("yes", "read in user space, by a process without rights"),
-        "N7": Cell("yes", "each frame is checked against the signed index before it is decoded"),
+        "N7": Cell("yes", own)
+        if apart or means.verity
+        else Cell("partly", f"{own}; contents that lie in a pool by `holdall verify`"),
         "N8": Cell("no", "holdall checks the signature; the kernel is given no key"),
         "N9": Cell("yes", "copied out when it is installed, and checked"),
     }

@@ -71,7 +71,8 @@ def protect(objects: Tree, folder: str) -> None:
 class _Lender(NamedTuple):
     """A folder with contents of another version of a ref, by digest, and when it was complete.
 
-    With `same` it is the very version that is laid down anew: what it has, nobody else need have.
+    With `same` it is the very version that is laid down anew: what it has, nobody else need have,
+    unless it is the pool's, too.
     """
 
     folder: str
@@ -125,7 +126,7 @@ def share(work: Work, packing: Packing, bundle: str) -> int:
     os.mkdir(folder, 0o755)
     top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        left = [file for file in found if not _was_lent(file, lenders, top)]
+        left = [file for file in found if not _was_lent(file, lenders, objects, top)]
         shown = [file for file in left if file.digest in pooled]
         _show(work, packing, bundle, shown, lambda file, whole: _give(objects, file, top, whole))
     finally:
@@ -159,8 +160,13 @@ def _lenders(work: Work) -> Iterator[_Lender]:
                 yield _Lender(one.files, one.complete, paths, same)
 
 
-def _was_lent(file: File, lenders: Sequence[_Lender], top: int) -> bool:
-    return any(file.digest in one.paths and one.lend(file, top) for one in lenders)
+def _was_lent(file: File, lenders: Sequence[_Lender], objects: pool.Pool, top: int) -> bool:
+    return any(
+        (held := one.paths.get(file.digest)) is not None
+        and (not one.same or objects.is_object(file.digest, f"{one.folder}/{held}"))
+        and one.lend(file, top)
+        for one in lenders
+    )
 
 
 def _give(objects: pool.Pool, file: File, top: int, whole: bytes | None) -> None:
@@ -256,7 +262,9 @@ def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:
         else []
     )
     if len(names) < count:
-        faults.append(("", f"{count - len(names)} files that it shares with others are missing"))
+        faults.append(
+            ("", f"contents that it shares with others are missing: {count - len(names)}")
+        )
     return faults
 
 

@@ -47,6 +47,17 @@ class Pool(NamedTuple):
         """Where the object of a content is, or would be."""
         return f"{self.folder}/{_name(digest, executable)}"
 
+    def is_object(self, digest: bytes, path: str) -> bool:
+        """Whether a file is the object of a content, in any mode."""
+        with suppress(OSError):
+            found = os.lstat(path)
+            for executable in _BOTH:
+                with suppress(FileNotFoundError):
+                    held = os.lstat(self.path(digest, executable=executable))
+                    if os.path.samestat(held, found):
+                        return True
+        return False
+
     def _drop(self, file: File) -> None:
         """Take the object of a content away."""
         shelf, _, name = _name(file.digest, file.executable).partition("/")
