@@ -2,32 +2,18 @@
 
 import json
 import os
-import random
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mounted_app import APP, PROGRAM, Person, make_person, without_fuse, write_app
+from looking import NOISE, OUTPUT, Looker, build, flip, make_looker
+from mounted_app import APP, PROGRAM, Person, without_fuse, write_app
 from mounts import answering, eventually, fuse_for_everybody, mounted_below
 from surroundings import Require
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("sandbox")]
-
-OUTPUT = "data of the app\n"
-NOISE = random.Random(1).randbytes(2_000_000)
-LOOKER = """\
-import json, os, sys
-for line in sys.stdin:
-    try:
-        with open("/app/" + line.strip(), "rb", buffering=0) as file:
-            said = sum(len(piece) for piece in iter(lambda: file.read(1 << 16), b""))
-    except OSError as error:
-        said = os.strerror(error.errno)
-    print(json.dumps(said), flush=True)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -40,21 +26,7 @@ def everybodys_fuse(tmp_path: Path) -> Iterator[None]:
 @pytest.fixture(params=["root", "user"])
 def person(request: pytest.FixtureRequest) -> Person:
     """Either of the two, with a bundle of the app in small frames, and one of a second version."""
-    person = make_person(request, str(request.param))
-    files = {"bin/mounted": PROGRAM.encode(), "data": b"data of the app\n"}
-    files |= {"noise": NOISE, "look.py": LOOKER.encode()}
-    write_app(person.home / "noisy", APP, files, command="mounted")
-    build(person, "noisy", "--frame-size", "64K")
-    files["data"] = b"data of the app\nmore\n"
-    write_app(person.home / "two", APP, files, command="mounted", version="2.0")
-    build(person, "two", "--frame-size", "64K", "--against", "noisy.holdall")
-    build(person, "two", "--frame-size", "64K")
-    return person
-
-
-def build(person: Person, name: str, *options: str) -> None:
-    target = "two.inc" if "--against" in options else f"{name}.holdall"
-    person.cli("build", name, "-o", target, *options, directory=person.home)
+    return make_looker(request, str(request.param))
 
 
 @pytest.fixture
@@ -62,37 +34,6 @@ def live(person: Person) -> Person:
     """The same, with the first version installed."""
     person.install("--form", "live", app="noisy")
     return person
-
-
-class Looker:
-    """A program of the app's that reads a file whenever it is asked to."""
-
-    def __init__(self, person: Person) -> None:
-        uid, gid = person.cli.user or (None, None)
-        self.process = subprocess.Popen(
-            [person.stub, "-I", "/app/look.py"],
-            env={**person.cli.environment, "HOLDALL_COMMAND": "/usr/bin/python3"},
-            cwd=person.home,
-            user=uid,
-            group=gid,
-            extra_groups=None if uid is None else [],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, path: str) -> object:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(f"{path}\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        return json.loads(line) if line else None
-
-    def close(self) -> str:
-        """End the app; what it and who showed its files complained of."""
-        return self.process.communicate(timeout=60)[1]
 
 
 @pytest.fixture
@@ -105,23 +46,10 @@ def looker(live: Person) -> Iterator[Looker]:
     looker.process.communicate()
 
 
-def flip(path: Path, at: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte[0] ^ 1]))
-
-
 def record(person: Person) -> dict[str, object]:
     found = json.loads((person.deployment / "form").read_text())
     assert isinstance(found, dict)
     return found
-
-
-def status_of(process: int) -> dict[str, str]:
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
 def test_the_bundle_is_kept_as_it_is(live: Person) -> None:
@@ -153,23 +81,6 @@ def test_it_runs_without_standard_streams(live: Person) -> None:
 def test_it_is_whole(live: Person) -> None:
     live.cli("verify")
     assert eventually(live.nothing_is_left)
-
-
-def test_who_shows_it_has_no_rights_and_little_open(live: Person, looker: Looker) -> None:
-    assert looker("noise") == len(NOISE)
-    (server,) = answering(live.home)
-    status = status_of(server)
-    assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
-    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
-    held = {str(fd.readlink()) for fd in Path(f"/proc/{server}/fd").iterdir()}
-    bundle = str(live.deployment / "bundle")
-    assert {one for one in held if not one.startswith(("pipe:", "socket:"))} == {
-        "/dev/null",
-        "/dev/fuse",
-        bundle,
-        str(live.deployment / "habit"),
-    }
-    assert int(status["VmHWM"].split()[0]) < 100_000
 
 
 def test_what_a_start_reads_is_known_at_the_next(live: Person) -> None:

@@ -42,6 +42,7 @@ Gets what takes a line of complaint. What it needs to have open, it opens.
 """
 
 _HOST = "0 0 4294967295"  # the user mapping of what is in no user namespace of its own
+_COMPLAINTS = 100
 _SWITCH = 0.0005  # seconds a thread that computes may keep others from answering
 
 
@@ -156,7 +157,7 @@ def _answer(serve: Serve, fd: int, device: int, keep: int | None) -> None:
     )
     let_go({fd, device, *leases, *(() if leases else (2,))})
     os.chdir("/")
-    complain = _complainer()
+    complain = complainer()
     try:
         files, finish, attribute = serve(fd, complain)
         give_up_rights(reading_only(os.uname().machine))
@@ -170,19 +171,28 @@ def _answer(serve: Serve, fd: int, device: int, keep: int | None) -> None:
     os._exit(0)
 
 
-def _complainer() -> Complain:
-    """What writes a line to the system's journal, and to where the app complains."""
-    import syslog
+def complainer() -> Complain:
+    """What writes a line to the system's journal, and to where the app complains.
 
+    Each once, and no more than some: an app may try again for ever.
+    """
+    import syslog
+    import time
+
+    time.tzset()  # reads a file, which cannot be opened later
     syslog.openlog("holdall", syslog.LOG_NDELAY | syslog.LOG_PID)
     said: set[str] = set()
 
     def complain(line: str) -> None:
-        if line in said or len(said) > 1000:
+        # names may be anything, and must not look like lines of their own
+        line = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+        if line in said or len(said) > _COMPLAINTS:
             return
         said.add(line)
+        if len(said) > _COMPLAINTS:
+            line = "More cannot be read; nothing else of it is said."
         syslog.syslog(syslog.LOG_ERR, line)
         with suppress(OSError):
-            os.write(2, f"holdall: {line}\n".encode(errors="backslashreplace"))
+            os.write(2, f"holdall: {line}\n".encode())
 
     return complain
