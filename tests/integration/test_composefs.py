@@ -14,7 +14,7 @@ from holdall.forms.folder_source import FolderSource
 from holdall.forms.port import Choice, Place, Work
 from holdall.journeys import bundling
 from holdall.journeys.convert import convert
-from holdall.journeys.forming import Wanted, place_of, reading
+from holdall.journeys.forming import Wanted, place_of
 from holdall.journeys.host import Host
 from holdall.journeys.install import install
 from holdall.journeys.installed import known_tree
@@ -27,6 +27,7 @@ from holdall.publish.scan import scan
 from holdall.store.catalog import Deployment
 from holdall.system.means import Means
 from surroundings import OrdinaryUser
+from viewed import reading
 
 pytestmark = pytest.mark.root
 
@@ -88,7 +89,7 @@ def damage(path: Path) -> None:
 
 def test_the_kernel_shows_what_was_built(host: Host, bundle: Path, installed: Deployment) -> None:
     built = Path(f"{bundle}.d/files")
-    with reading(host, place_of(host, installed)) as folder:
+    with reading(host, installed) as folder:
         seen = snapshot(Path(folder))
     expected = snapshot(built)
     assert {path.removeprefix(folder): what for path, what in seen.items()} == {
@@ -138,7 +139,7 @@ def test_an_app_with_a_pool_of_its_own_shares_nothing(
     tree, folder = known_tree(installed), tmp_path / "again"
     assert tree
     folder.mkdir()
-    with reading(host, place_of(host, installed)) as files:
+    with reading(host, installed) as files:
         record = composefs.lay_down(work_of(host, tree, files, folder, scope="app"))
     assert record["pool"] == "app"
     inodes = [

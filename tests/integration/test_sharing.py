@@ -14,9 +14,9 @@ import pytest
 
 from bundles import trusting_store
 from holdall.forms import erofs
-from holdall.journeys.forming import place_of, reading
 from holdall.journeys.installed import known_tree
 from surroundings import HoldallCli
+from viewed import reading
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.data import Dataset, Release, directory_bytes, releases_of, unique_bytes
@@ -152,7 +152,7 @@ def test_a_second_version_read_through_composefs_adds_what_changed_to_the_page_c
     files = regular_files(*(Path(item.path) for item in (old, new)))
     forget(files)
     objects = [path for path in files if path.parent.name == "objects"]
-    with reading(host, place_of(host, old)) as first, reading(host, place_of(host, new)) as second:
+    with reading(host, old) as first, reading(host, new) as second:
         held = []
         for folder in (first, second):
             for path in regular_files(Path(folder)):
