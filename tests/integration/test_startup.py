@@ -49,3 +49,21 @@ def test_a_light_command_loads_no_costly_module(command: list[str], isolated_hom
     loaded = set(finished.stderr.splitlines())
     assert "holdall.cli.main" in loaded
     assert not COSTLY & loaded
+
+
+def test_to_run_what_is_installed_nothing_is_loaded_for_files(isolated_home: Path) -> None:
+    words = ["run", "org.example.Absent"]
+    finished = run([PYTHON, "-c", PROBE, *words], environment=environment_for(isolated_home))
+    loaded = set(finished.stderr.splitlines())
+    assert "holdall.cli.running" in loaded
+    assert not {"msgspec", "holdall.cli.direct", "holdall.trust.envelope"} & loaded
+
+
+def test_to_run_a_file_nothing_is_loaded_that_it_does_not_take(
+    isolated_home: Path, bundles: Bundles, tmp_path: Path
+) -> None:
+    words = ["--root", str(tmp_path / "store"), "run", str(bundles.bundle("1.0"))]
+    finished = run([PYTHON, "-c", PROBE, *words], environment=environment_for(isolated_home))
+    loaded = set(finished.stderr.splitlines())
+    assert "holdall.journeys.direct" in loaded  # and refused: nobody has trusted the key
+    assert not (COSTLY - {"cryptography"}) & loaded

@@ -1,4 +1,4 @@
-"""``completion``: a script that completes commands and options in bash, zsh or tcsh."""
+"""``completion``: a script that completes commands, options and files in bash, zsh or tcsh."""
 
 import argparse
 
@@ -12,8 +12,21 @@ def _completion(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
     from holdall.cli.main import whole_parser
 
-    print(shtab.complete(whole_parser(), shell=arguments.shell))
+    parser = whole_parser()
+    _complete_paths(parser, shtab.FILE, shtab.DIRECTORY)
+    print(shtab.complete(parser, shell=arguments.shell))
     return 0
+
+
+def _complete_paths(parser: argparse.ArgumentParser, file: object, folder: object) -> None:
+    """Say of every argument that its name calls a file or a folder that it is one."""
+    for action in parser._actions:  # noqa: SLF001 - argparse offers no other way
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for child in action.choices.values():
+                _complete_paths(child, file, folder)
+        words = str(action.metavar or "").split("|")
+        if "FILE" in words or "DIR" in words:
+            action.complete = file if "FILE" in words else folder  # type: ignore[attr-defined]  # shtab's
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
