@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from looking import NOISE, OUTPUT, Looker, flip, make_looker
 from mounted_app import APP, Person
 from mounts import answering, eventually, fuse_for_everybody
+from surroundings import Require
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("sandbox")]
 
@@ -196,6 +198,30 @@ def test_one_that_is_stopped_holds_nobody_else_up(live: Person, looker: Looker) 
     finally:
         os.kill(server, signal.SIGCONT)
     assert looker("noise") == len(NOISE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_what_nobody_answers_for_can_be_unmounted(
+    live: Person, number: signal.Signals, require: Require
+) -> None:
+    require("fusermount3")
+    folder = live.home / "shown"
+    live.cli("mount", APP, folder)
+    (server,) = answering(live.home)
+    os.kill(server, number)
+    try:
+        if number == signal.SIGKILL:
+            assert eventually(lambda: not answering(live.home))
+            told = live.cli("mount", APP, folder, expect=2).stderr
+            assert "`holdall unmount` ends" in told
+        live.cli("unmount", folder, timeout=30)
+        live.cli("mount", APP, folder, timeout=30)
+        assert live.run("cat", folder / "data").stdout == OUTPUT
+        live.cli("unmount", folder)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(server, signal.SIGCONT)
+    assert eventually(live.nothing_is_left)
 
 
 def in_a_world_with_a_journal(home: Path, *argv: str | Path) -> tuple[str, ...]:

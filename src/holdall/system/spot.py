@@ -14,6 +14,7 @@ from typing import NamedTuple
 from holdall.errors import UntrustedError
 
 _LINKS = 40  # as many as the kernel follows
+_NO_LINK = {errno.EINVAL, errno.ENOENT}
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -36,11 +37,14 @@ class Spot(NamedTuple):
 
     @property
     def is_link(self) -> bool:
-        """Whether it is a symbolic link."""
+        """Whether it is a symbolic link. A program that serves what is mounted is not asked."""
         try:
-            return stat.S_ISLNK(os.lstat(self.name, dir_fd=self.above).st_mode)
-        except FileNotFoundError:
+            os.readlink(self.name, dir_fd=self.above)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
             return False
+        return True
 
     def open(self) -> int:
         """Open the folder, or what is mounted on it, by O_PATH; raises OSError for anything else.
