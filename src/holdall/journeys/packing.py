@@ -30,7 +30,7 @@ from holdall.system.files import write_all
 from holdall.system.images import copy_range
 
 FRAME_SIZE: Final = 256 * 2**10
-"""What frames hold that are packed here."""
+"""What frames hold that are packed here, where nobody has chosen."""
 
 _LEVEL: Final = 3
 _PIECE: Final = 2**18
@@ -54,7 +54,7 @@ def pack(
         if filled.files or not laid.frames:
             fresh = Tree(tuple(sorted(filled.files, key=lambda file: file.path)))
             packed = packer.pack(
-                fresh, _reader(filled.folder), frames, frame_size=FRAME_SIZE, level=_LEVEL
+                fresh, _reader(filled.folder), frames, frame_size=_length(older), level=_LEVEL
             )
             frames.flush()
             index = indexes.parse(packed.index, list(fresh.contents.values()))
@@ -63,6 +63,12 @@ def pack(
         preamble = _preamble(tree, laid, filled.envelope)
         _write(path, preamble, laid, older, frames.fileno())
     return packing_of(preamble, max(raw for raw, _, _ in laid.frames))
+
+
+def _length(older: Older | None) -> int:
+    """What new frames hold: as much as the publisher chose for those of the version before."""
+    chosen = older.packing.frame if older else FRAME_SIZE
+    return min(max(packer.MIN_FRAME, chosen), indexes.MAX_FRAME)
 
 
 def _carried(tree: Tree, older: Older) -> _Carried:
