@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from looking import NOISE, OUTPUT, Looker, flip, make_looker
-from mounted_app import APP, Person
+from mounted_app import APP, Person, without_fuse
 from mounts import answering, eventually, fuse_for_everybody
 from surroundings import Require
 
@@ -274,3 +274,10 @@ def test_whatever_is_asked_of_it_is_answered(live: Person, spoiled: str) -> None
     assert (done.stdout, done.returncode) == (f"{[0] * 8}\n", 0), done.stderr
     assert ("cannot be read at" in done.stderr) == bool(spoiled)
     assert eventually(live.nothing_is_left)
+
+
+def test_an_increment_is_applied_without_fuse(live: Person) -> None:
+    told = without_fuse(live, "update", live.home / "two.inc")
+    assert told.stderr.count("is laid down as tree") == 1
+    assert live.run(live.stub).stdout.startswith(f"{OUTPUT}more")
+    live.cli("verify")

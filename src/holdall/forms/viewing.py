@@ -4,14 +4,17 @@ A mounted form is seen through a process that holds the mount in a namespace of 
 host's mounts never change and nothing is left behind. Contents are read without it where they can.
 """
 
+import os
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+from holdall.forms import laying, seeding
 from holdall.forms.folder_source import FolderSource
 from holdall.forms.port import Form, Place
 from holdall.model.tree import Tree
 from holdall.store.contents import ContentSource
+from holdall.system.files import remove_tree
 from holdall.system.means import Means
 from holdall.system.mounting import Answered
 from holdall.system.room import Room
@@ -60,6 +63,18 @@ class Views:
         if form.TRAITS.contents:
             return self._sources.enter_context(form.TRAITS.contents(place, tree))
         return FolderSource(tree, self.folder(place, form, means))
+
+    def unpacked(self, place: Place, form: Form, tree: Tree, means: Means, staging: str) -> str:
+        """A folder with copies of all files, for whoever needs paths where nothing can be mounted.
+
+        It is made in the folder `staging`, and goes when this is closed. Raises as `source`.
+        """
+        folder = f"{staging}/{os.urandom(8).hex()}"
+        os.makedirs(staging, exist_ok=True)
+        self._sources.callback(remove_tree, folder)
+        source = self.source(place, form, tree, means)
+        laying.lay_down(seeding.plan(tree, ()), source, folder, passing=True)
+        return folder
 
     def close(self) -> None:
         """Let go of everything that was mounted or opened; what was given before is gone."""

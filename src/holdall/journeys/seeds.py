@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Collection, Iterator
 
-from holdall.errors import HoldallError
+from holdall.errors import HoldallError, UnsupportedError
 from holdall.forms import seeding
 from holdall.forms.viewing import Views
 from holdall.journeys.forming import Decision, folder_of, form_of, means_of, place_of
@@ -28,11 +28,23 @@ def seed_of(
         if traits.seed:
             seed = traits.seed(place_of(host, deployment), tree)
         else:
-            complete = os.stat(deployment.lease).st_mtime_ns
-            seed = seeding.Seed(tree, folder_of(host, deployment, views), complete)
+            seed = _read(host, deployment, tree, views)
     except (HoldallError, OSError):
         return None
     return seed._replace(shares=shares and not apart, apart=apart)
+
+
+def _read(host: Host, deployment: Deployment, tree: Tree, views: Views) -> seeding.Seed:
+    """A version as it is mounted, or where it cannot be, as it is unpacked for a while."""
+    complete = os.stat(deployment.lease).st_mtime_ns
+    try:
+        return seeding.Seed(tree, folder_of(host, deployment, views), complete)
+    except UnsupportedError:
+        place, form = place_of(host, deployment), form_of(deployment)
+        if not form.TRAITS.contents:
+            raise
+        folder = views.unpacked(place, form, tree, means_of(host), host.layout.staging)
+        return seeding.Seed(tree, folder, os.stat(folder).st_mtime_ns)
 
 
 def places(seed: seeding.Seed, wanted: Collection[bytes]) -> Iterator[tuple[bytes, str]]:

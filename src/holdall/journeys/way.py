@@ -265,6 +265,11 @@ def _lost(host: Host, shipment: Shipment, shelf: Shelf) -> str:
         gap = f"there is no increment from {names.get(reached[-1], reached[-1][:16])} to {named}; "
     have = ", ".join(item.version for item in shelf.installed) or "no version"
     what = f"{target.manifest.id} {target.manifest.version}"
+    if not missing:
+        return (
+            f"{what} is made from what is installed, and that cannot be read here ({have}); give "
+            "the full bundle too."
+        )
     return (
         f"{what} is made from {named} here, and {have} of it is installed; {gap}give the "
         f"full bundle of {named} too, or that of the new version."
