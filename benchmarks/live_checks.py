@@ -37,7 +37,7 @@ def checking_rows(dataset: str, runs: dict[str, list[list[float]]], bundle: int)
     """Rows of what was printed: bytes, seconds, processor time, seconds a page, leaves' bytes."""
     speed = {name: [one[0] / one[1] / MEGABYTE for one in found] for name, found in runs.items()}
     spent = {name: [one[2] * 1000 for one in found] for name, found in runs.items()}
-    page = {name: [one[3] * 1000 for one in found] for name, found in runs.items()}
+    page = {name: [one[3] * 1_000_000 for one in found] for name, found in runs.items()}
     more = {
         FRAME: [0.0],
         LEAF: [one[4] / bundle * 100 for one in runs[LEAF]][:1],
@@ -46,7 +46,7 @@ def checking_rows(dataset: str, runs: dict[str, list[list[float]]], bundle: int)
     for measure, unit, figures in (
         ("all contents", Unit.SPEED, speed),
         ("processor time of that", Unit.MILLISECONDS, spent),
-        ("4 KiB at random, each", Unit.MILLISECONDS, page),
+        ("4 KiB at random, each", Unit.MICROSECONDS, page),
     ):
         yield row(measure, dataset, unit, figures, baseline=FRAME)
     yield row("the bundle would grow by", dataset, Unit.PERCENT, more, baseline="")

@@ -55,7 +55,7 @@ MEASURES: Mapping[str, tuple[str, Unit, float]] = {
     "small again": ("10k small files, warm", Unit.MILLISECONDS, 1000),
     "whole": ("sequential, cold", Unit.SPEED, 1 / MEGABYTE),
     "whole again": ("sequential, warm", Unit.SPEED, 1 / MEGABYTE),
-    "pages": ("4 KiB at random, cold, each", Unit.MILLISECONDS, 1000),
+    "pages": ("4 KiB at random, cold, each", Unit.MICROSECONDS, 1_000_000),
     "import first": ("import, never started, cold", Unit.MILLISECONDS, 1000),
     "import": ("import, cold", Unit.MILLISECONDS, 1000),
     "import again": ("import, warm", Unit.MILLISECONDS, 1000),
@@ -111,7 +111,7 @@ class Judged:
     @property
     def spare(self) -> float:
         better = self.figure / self.goal.limit - 1
-        return 100 * (better if self.goal.least else -better)
+        return 100 * (better if self.goal.least else 0 - better)
 
     @property
     def verdict(self) -> str:

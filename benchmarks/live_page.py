@@ -63,7 +63,7 @@ What short frames cost a download: the bundle beside one solid archive of the sa
 `zstd -19 --long=27`."""
 _GOALS = """\
 Ratios are medians of those of the same round."""
-_TABLES = {
+TABLES = {
     NAMES: (
         ("find", "find again", "find -ls", "find -ls again"),
         ("small", "small again", "mount", "run"),
@@ -116,7 +116,7 @@ def tables(reports: Sequence[Report]) -> str:
         if report.part == "readings":
             shown = [
                 of_ways(report, [MEASURES[key][0] for key in keys])
-                for keys in _TABLES[report.dataset]
+                for keys in TABLES[report.dataset]
             ]
             parts.append(f"## {_TITLES[report.dataset]}\n\n" + "\n\n".join(shown))
     if checked := [report for report in reports if report.part == "checking"]:

@@ -18,6 +18,7 @@ COLUMNS = ("tar", "plain", SUBJECT, "ostree", "flatpak", "casync")
 class Unit(Enum):
     SECONDS = "s"
     MILLISECONDS = "ms"
+    MICROSECONDS = "µs"
     MEGABYTES = "MB"
     BYTES = "bytes"
     SPEED = "MB/s"

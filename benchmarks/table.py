@@ -8,6 +8,7 @@ _HEADINGS = ("measure", "data", *COLUMNS, "ratio to", "target", "verdict")
 _PATTERNS = {
     Unit.SECONDS: "{:.2f} s",
     Unit.MILLISECONDS: "{:.1f} ms",
+    Unit.MICROSECONDS: "{:,.0f} µs",
     Unit.MEGABYTES: "{:,.1f} MB",
     Unit.BYTES: "{:,.0f}",
     Unit.COUNT: "{:,.0f}",
