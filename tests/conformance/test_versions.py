@@ -33,6 +33,7 @@ SLACK = 1.02
 OWN = 0.05  # of a version: what a form may have for itself, such as an image of all names
 MUCH = 0.9  # of what the first version takes: a second one that takes it again shares nothing
 ASIDE = 300_000  # what a store keeps, whatever is in it
+BEFORE = {"live": "pool"}  # what is in a pool by then is all that it shares
 _CACHESTAT = 451
 
 
@@ -148,7 +149,8 @@ def test_a_second_version_of_a_real_app(
     stand = replace(stand, specimen=real)
     disk = stand.store.parent
     empty = used(disk)
-    stand.install(real.old)
+    stand.install(real.old, form=BEFORE.get(stand.case.form))
+    stand.do("convert", real.app, "--form", stand.case.form)
     before = used(disk)
     had = forget(stand)
     with stand.guest() as first:
