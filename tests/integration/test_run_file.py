@@ -93,7 +93,7 @@ def make(
     """Write an app's source folder and build NAME.holdall of it, signed by the key of a store."""
     given = {"command": "mounted"} if fields.get("kind") != "runtime" else {}
     write_app(person.home / name, app, files, **given, **fields)
-    frames = () if "--image" in options else ("--frame-size", "64K")
+    frames = () if {"--image", "--frame-size"} & {*options} else ("--frame-size", "64K")
     root = () if store.startswith(".") else ("--root", store)
     person.cli(
         *root, "build", name, "-o", f"{name}.holdall", *frames, *options, directory=person.home
@@ -473,6 +473,21 @@ def test_the_server_has_no_rights_and_little_open(person: Person) -> None:
     assert {one for one in held if one.startswith("/")} <= {str(bundle), "/dev/fuse", "/dev/null"}
 
 
+def test_long_frames_are_served_as_they_are_in_bounded_memory(root: Person) -> None:
+    text = random.Random(2).randbytes(2**20) * 8
+    files = {f"text{number}": bytes([number]) + text for number in range(12)}
+    make(root, "long", "--frame-size", "8M", "--level", "1", files={**FILES, **files})
+    bundle = root.home / "long.holdall"
+    with looking(root, bundle) as looker:
+        for name in (*files, *reversed(files)):
+            assert looker(name) == len(files[name])
+        (server,) = processes_holding(bundle)
+        status = dict(
+            line.split(":", 1) for line in Path(f"/proc/{server}/status").read_text().splitlines()
+        )
+    assert int(status["VmHWM"].split()[0]) < 128_000
+
+
 # ------------------------------------------------------------------------- what would be run
 
 
@@ -546,6 +561,13 @@ def test_the_name_of_an_app_is_never_taken_for_a_file(root: Person, word: str) -
     path.write_bytes(b"not a bundle" * 10)
     assert run_it(root, word).stdout.startswith(DATA)
     assert "is not a holdall bundle" in run_it(root, f"./{word}", expect=4).stderr
+
+
+def test_a_file_that_is_called_like_an_app_is_hinted_at(root: Person) -> None:
+    (root.home / "one.holdall").rename(root.home / APP)
+    sentence = f"{APP} is not installed; write ./{APP} to run the file of that name."
+    assert sentence in run_it(root, APP, expect=3).stderr
+    assert run_it(root, f"./{APP}").stdout.startswith(DATA)
 
 
 def test_an_installed_app_whose_name_ends_as_files_do_comes_first(root: Person) -> None:

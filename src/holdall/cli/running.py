@@ -9,7 +9,7 @@ import os
 from holdall.cli.command import Command
 from holdall.cli.output import Output
 from holdall.desktop.start import described, must_be_mounted, start
-from holdall.errors import RemovedError, UsageError
+from holdall.errors import NotFoundError, RemovedError, UsageError
 from holdall.journeys.host import Host
 from holdall.journeys.recovery import recover_if_needed
 from holdall.model.ref import RefPattern
@@ -51,7 +51,15 @@ def _is_file(arguments: argparse.Namespace, host: Host) -> bool:
 
 
 def _start(arguments: argparse.Namespace, host: Host, out: Output) -> int:
-    deployment = host.catalog.current(RefPattern.parse(arguments.ref))
+    try:
+        deployment = host.catalog.current(RefPattern.parse(arguments.ref))
+    except NotFoundError as error:
+        if isinstance(error, RemovedError) or not os.path.isfile(arguments.ref):
+            raise
+        raise NotFoundError(
+            f"{arguments.ref} is not installed; write ./{arguments.ref} to run the file of that "
+            "name."
+        ) from error
     if arguments.version:
         deployment = host.catalog.version(deployment.ref, arguments.version)
     if not os.path.exists(f"{deployment.path}/launch"):
