@@ -135,13 +135,14 @@ COMPOSEFS = r"""
 from holdall.errors import HoldallError
 from holdall.forms import composefs, erofs
 from holdall.forms.port import Place
+from holdall.journeys import bundling
 from holdall.model.digest import digest_of
 from holdall.system.means import Means
 from holdall.system.mounting import perform
 
 def view(top):
     # mount a deployment; what hindered it
-    place = Place("/mnt/store", top, json.load(open(f"{top}/form")))
+    place = Place("/mnt/store", top, json.load(open(f"{top}/form")), bundling)
     try:
         perform(composefs.mount(place, Means("/mnt/store")), place.files)
     except HoldallError as error:
@@ -220,13 +221,14 @@ IMAGE = r"""
 from holdall.errors import HoldallError
 from holdall.forms import image
 from holdall.forms.port import Place
+from holdall.journeys import bundling
 from holdall.model.digest import digest_of
 from holdall.system.means import Means
 from holdall.system.mounting import perform
 
 def view(top):
     # mount a deployment; what hindered it
-    place = Place("/mnt/store", top, json.load(open(f"{top}/form")))
+    place = Place("/mnt/store", top, json.load(open(f"{top}/form")), bundling)
     try:
         perform(image.mount(place, Means("/mnt/store")), place.files)
     except HoldallError as error:
@@ -268,6 +270,64 @@ result["beside"] = read(f"{top}/files/{file.path}") == file.digest
 call("umount", f"{top}/files")
 spoiled = holdall("verify")
 result["spoiled"] = [spoiled[0], json.loads(spoiled[2])[0]["faults"]]
+print("RESULT", json.dumps(result), flush=True)
+"""
+
+
+LIVE = r"""
+from holdall.errors import HoldallError
+from holdall.forms import erofs, live
+from holdall.forms.port import Place
+from holdall.journeys import bundling
+from holdall.model.digest import digest_of
+from holdall.system.means import Means
+from holdall.system.mounting import perform
+
+def view(top):
+    # mount a deployment; what kind of file system that is
+    place = Place("/mnt/store", top, json.load(open(f"{top}/form")), bundling)
+    perform(live.mount(place, Means("/mnt/store")), place.files)
+    kinds = [line.partition(" - ")[2].split()[0] for line in open("/proc/self/mountinfo")]
+    return kinds[-1]
+
+def read(path):
+    try:
+        return digest_of(open(path, "rb").read())
+    except OSError as error:
+        return error.errno
+
+for version, form in (("1.0", "pool"), ("2.0", "live")):
+    argv = ("install", "--trust-key", trust, "--form", form, f"/sample-{version}.holdall")
+    code, _, output = holdall(*argv)
+    assert code == 0, output
+(top,) = {os.path.dirname(path) for path in glob.glob("/mnt/store/deployments/*/*/*/*/bundle")}
+record = result["record"] = json.load(open(f"{top}/form"))
+result["cells"] = {key: cell.holds for key, cell in live.cells(Means("/mnt/store")).items()}
+names = erofs.names(listed(top))
+there = set(os.listdir(f"{top}/objects"))
+held = {
+    file.path: f"{top}/objects/{names[file.digest]}"
+    for file in listed(top).files
+    if names[file.digest] in there
+}
+wanted = {file.path: file.digest for file in listed(top).files}
+result["contents"] = [measured(held[path]) == wanted[path] for path in held]
+result["kind"] = view(top)
+result["read"] = [read(f"{top}/files/{path}") == wanted[path] for path in wanted]
+call("umount", f"{top}/files")
+
+pages = [path for path in held if path.startswith("lib/")]
+same, swapped, beside = pages[:3]
+for path in (same, swapped):
+    os.rename(held[path], f"/mnt/{path.replace('/', '-')}")
+data = open(f"/mnt/{same.replace('/', '-')}", "rb").read()
+open(held[same], "wb").write(data)  # the same bytes, and no fs-verity
+os.link(held[beside], held[swapped])  # fs-verity, and another content
+assert view(top) == result["kind"]
+result["swapped"] = [read(f"{top}/files/{path}") for path in (same, swapped)]
+result["beside"] = read(f"{top}/files/{beside}") == wanted[beside]
+call("umount", f"{top}/files")
+result["fast"] = [fault[0] for fault in json.loads(holdall("verify", "--fast")[2])[-1]["faults"]]
 print("RESULT", json.dumps(result), flush=True)
 """
 
@@ -317,6 +377,22 @@ def test_the_kernel_measures_what_was_signed_and_finds_a_damaged_block(
     assert found["repaired"] == [0, {"1.0": [], "2.0": []}]
     assert found["measured"]
     assert found["made"] == []
+
+
+def test_live_over_a_pool_reads_what_was_signed_or_nothing(
+    tmp_path: Path, bundles: Bundles, kernel: Kernel
+) -> None:
+    found = done_there(LIVE, kernel, tmp_path, bundles, "fuse", "overlay")
+
+    assert found["kind"] == "overlay"
+    assert len(found["contents"]) >= found["record"]["objects"] > 300
+    assert found["record"]["verity"]
+    assert found["cells"]["N7"] == "yes"
+    assert all(found["contents"])
+    assert all(found["read"])
+    assert found["swapped"] == [5, 5]  # EIO
+    assert found["beside"]
+    assert found["fast"]
 
 
 def test_composefs_reads_what_was_signed_or_nothing(

@@ -94,6 +94,16 @@ def test_a_pool_of_the_apps_own_gives_nothing_to_others(host: Host) -> None:
     assert not objects(put(host, ONE, "live"))
 
 
+def test_a_version_without_objects_is_not_taken_for_one_that_has_them(host: Host) -> None:
+    few = {"own": NOISE.randbytes(90_000), "secret": SECRET}
+    put(host, OTHER, "pool", {"secret": SECRET})
+    assert not objects(put(host, ONE, "live", few))
+    path = Path(host.layout.root).parent / "second"
+    install(str(make_bundle(path, few, options=PIECES, id=ONE, version="2.0")), host)
+    assert installed(host, ONE).version == "2.0"
+    assert not objects(installed(host, ONE))
+
+
 def test_a_kernel_without_such_overlays_gets_none(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

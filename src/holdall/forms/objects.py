@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from holdall.errors import CorruptError
 from holdall.forms import checking, erofs, laying
-from holdall.forms.port import Fault, Packing, Place, Work
+from holdall.forms.port import Base, Fault, Packing, Place, Work
 from holdall.forms.seeding import Seed
 from holdall.model.digest import Hasher
 from holdall.model.tree import File, Tree
@@ -143,21 +143,30 @@ def _lenders(work: Work) -> Iterator[_Lender]:
     """Versions of the ref whose files can be linked."""
     device = os.stat(work.staged).st_dev
     seeds = [loan.seed for loan in work.layup.loans if isinstance(loan.seed, Seed)]
-    if base := work.base:
+    if work.base:
         with suppress(OSError):
-            held = seed(base.place, base.tree)
-            if os.path.isdir(held.files):
-                present = set(os.listdir(held.files))
-                files = tuple(file for file in held.tree.files if file.path in present)
-                seeds.append(held._replace(tree=Tree(files)))
-            else:
-                seeds.append(held._replace(tree=base.tree, files=base.place.files))
+            seeds.append(_seed_of(work.base))
     for one in seeds:
         with suppress(OSError):
             if os.stat(one.files).st_dev == device and not one.apart:
                 paths = {file.digest: file.path for file in one.tree.files}
                 same = f"/{work.digest}/" in f"{one.files}/"
                 yield _Lender(one.files, one.complete, paths, same)
+
+
+def _seed_of(base: Base) -> Seed:
+    """What can be linked of an older version that keeps a bundle, or has files of its own.
+
+    Raises OSError where that is nothing.
+    """
+    held, record = seed(base.place, base.tree), base.place.record
+    if "packing" in record:
+        present = set(os.listdir(held.files))
+        return held._replace(
+            tree=Tree(tuple(file for file in held.tree.files if file.path in present))
+        )
+    apart = record.get("share") == "reflink"
+    return held._replace(tree=base.tree, files=base.place.files, apart=apart)
 
 
 def _was_lent(file: File, lenders: Sequence[_Lender], objects: pool.Pool, top: int) -> bool:
