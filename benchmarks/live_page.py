@@ -1,11 +1,11 @@
 """The page docs/benchmarks-live.md: apps read out of their bundles, beside folders and images."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.forms_page import facts, moment, of_ways
 from benchmarks.live_measures import LIBRARIES, MEASURES, NAMES, Judged, judged
+from benchmarks.live_ways import EROFSFUSE
 from benchmarks.results import SUBJECT, Report, Row, load
 from benchmarks.table import aligned, limit, number, verdict
 
@@ -27,7 +27,7 @@ median of the ratios to ext4's figure of the same round.
   installed by the user, and read in the app's sandbox, by `holdall run`. *kernel squashfs* is an
   image (zstd, blocks of 128K) that root mounts by a loop device; *squashfuse*, *squashfuse_ll* and
   *erofsfuse* serve an image to all users, started by root."""
-_EROFSFUSE = " erofsfuse is not in this system (Debian 12 does not have it), so it has no line."
+_WITHOUT = " erofsfuse was not to be had (Debian 12 does not have it), so it has no line."
 _READINGS = """\
 - **Readings.** *find* lists all names of ansible, by the program of that name. *10k small files*
   are the first 10,000 of ansible, found folder by folder in the order of names and read one after
@@ -35,7 +35,9 @@ _READINGS = """\
   all files of PySide6 of a MiB or more, from end to end in pieces of a MiB; *4 KiB at random* are
   1000 pages of the largest of them. *Import* is `python3 -c 'import PySide6.QtWidgets'` as a whole
   process, from an app whose start is known from the time before, as live remembers what an app
-  reads first; *never started* is the first time. *Warm* is the median of five more times.
+  reads first; *never started* is the first time. *Warm* is the median of five more times. The
+  page cache then has all of it: of what came through FUSE in single pages of 4 KiB, of what ext4
+  read in larger pieces, which the kernel copies out faster.
 - **Mount** is until the app's top folder was listed, in a process as `holdall run` is, with what
   that has to import for it; of images it is the whole command. *Start* is all of `holdall run`
   with a program that does nothing.
@@ -91,7 +93,8 @@ def render(reports: Sequence[Report]) -> str:
     """Return the whole page."""
     if not reports:
         return f"{_HEAD}\n\nNothing has been measured yet.\n"
-    method = _METHOD if shutil.which("erofsfuse") else _METHOD + _EROFSFUSE
+    measured = {way for report in reports for row in report.rows for way in row.cells}
+    method = _METHOD if EROFSFUSE in measured else _METHOD + _WITHOUT
     lines = [
         _HEAD,
         "",
@@ -150,10 +153,10 @@ def _goals(found: Sequence[Judged], rows: Sequence[Row]) -> str:
     for row in rows:
         if row.target is None or (cell := row.cells.get(SUBJECT)) is None:
             continue
-        ratio = f"{cell.ratio:.2f}x" if cell.ratio is not None else ""
+        against, ratio = ("", "") if cell.ratio is None else (row.baseline, f"{cell.ratio:.2f}x")
         lines.append(
             [
-                *(row.measure, row.dataset, "", number(cell.value, row.unit), row.baseline, ratio),
+                *(row.measure, row.dataset, "", number(cell.value, row.unit), against, ratio),
                 *(limit(row.target, row.unit), verdict(row)),
             ]
         )

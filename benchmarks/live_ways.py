@@ -18,6 +18,7 @@ from benchmarks.measure import Command, Job
 from benchmarks.subject import Holdall
 
 EXT4, KERNEL, LIVE, POOLED = "ext4", "kernel squashfs", "live", "live over pool"
+EROFSFUSE = "erofsfuse"
 FRAME = "640K"
 _PYTHON = "/usr/bin/python3"
 _SQUASHFS = ("-comp", "zstd", "-b", "128K", "-noappend", "-no-progress", "-quiet")
@@ -140,8 +141,8 @@ def ways(subject: Holdall) -> tuple[Way, ...]:
         Image("squashfuse", "squashfs", "squashfuse"),
         Image("squashfuse_ll", "squashfs", "squashfuse_ll"),
     ]
-    if shutil.which("erofsfuse"):
-        images.append(Image("erofsfuse", "erofs", "erofsfuse"))
+    if shutil.which(EROFSFUSE):
+        images.append(Image(EROFSFUSE, "erofs", EROFSFUSE))
     return (baseline, *images, *others)
 
 
