@@ -221,7 +221,7 @@ def test_a_spoiled_index_is_not_gone_by(person: Person) -> None:
     with bundle.open("r+b") as file:
         file.seek(int(str(record(person)["packing"][2])) - 40)  # type: ignore[index]  # JSON
         file.write(b"spoiled")
-    update(person, "v2.inc", expect=3)
+    assert "is installed and cannot be read here" in update(person, "v2.inc", expect=3)
     update(person, "v2.inc", "v2.holdall")
     person.cli("remove", APP, "--version", "1.0")
     assert is_whole(person, 2)
@@ -253,6 +253,19 @@ def signer(person: Person) -> str:
     facts = person.cli.json("inspect", person.home / "v1.holdall")
     assert isinstance(facts, dict)
     return str(facts["signed_by"][0])
+
+
+def test_without_fuse_an_increment_makes_a_tree(person: Person) -> None:
+    if person.cli.user is None:
+        return
+    Path("/dev/fuse").chmod(0o600)  # the copy that only this process and its children see
+    try:
+        said = update(person, "v2.inc")
+        assert "is laid down as tree" in said
+        assert person.run(person.stub).stdout.startswith("data of 2\n")
+        person.cli("verify")
+    finally:
+        Path("/dev/fuse").chmod(0o666)
 
 
 POINTS = [

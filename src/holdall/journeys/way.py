@@ -259,6 +259,12 @@ def _lost(host: Host, shipment: Shipment, shelf: Shelf) -> str:
     target = shipment.target.release
     names = _names(host, shipment)
     reached, missing = _gap(shipment, shelf)
+    if not missing:
+        return (
+            f"{target.manifest.id} {target.manifest.version} is made from a version that is "
+            "installed and cannot be read here; see `holdall verify`, or give the full bundle of "
+            f"{target.manifest.version} too."
+        )
     named = " or ".join(dict.fromkeys(names.get(it, f"release {it[:16]}…") for it in missing))
     gap = ""
     if reached:
