@@ -232,10 +232,13 @@ def _over(shown: int, one: Answered, folder: int, name: str) -> int | None:
     more, and what is returned otherwise is a copy of it.
     """
     checked = (_VERITY,) if one.verity else ()
+    refused = 0
     for options in (*((*_USERS, *more) for more in checked), _USERS):
-        with suppress(OSError):
+        try:
             return _overlay(shown, one.data, name, options)
-    if os.geteuid() != 0:
+        except OSError as error:
+            refused = error.errno or 0
+    if os.geteuid() != 0 or refused != errno.EINVAL:
         return None
     with _attached(shown, folder):
         for options in (*((*_TRUSTED, *more) for more in checked), _TRUSTED):
