@@ -117,7 +117,7 @@ class Bench:
             found = tuple(releases_of(dataset, laboratory.cache, sources))
             self.releases[dataset.name] = found
             for release in found:
-                self._bundle(release, keep=keep)
+                self.publish(release, keep=keep)
         # the user's Python keeps there what it compiled of holdall
         compiled = self.folder / "compiled"
         compiled.mkdir(exist_ok=True)
@@ -132,7 +132,8 @@ class Bench:
             yield self._report("sharing", NAMES, self._sharing())
         yield self._report("sizes", NAMES, sizes(self.laboratory, self._first().values()))
 
-    def _bundle(self, release: Release, *, keep: bool) -> None:
+    def publish(self, release: Release, *, keep: bool) -> None:
+        """Have the bundle of a release in the shop; to ``keep`` is to take kept ones, too."""
         laboratory, made = self.laboratory, framed(self.laboratory.shop, release)
         have_key(laboratory, keep=keep)
         kept = place(laboratory.cache, release, made)

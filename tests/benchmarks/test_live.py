@@ -1,3 +1,4 @@
+import json
 import os
 import random
 import sys
@@ -27,7 +28,7 @@ from benchmarks.measure import Command, Runner
 from benchmarks.results import Report, Row, save
 from benchmarks.subject import Holdall
 from shown import keep
-from surroundings import run
+from surroundings import Require, run
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -198,6 +199,61 @@ def test_each_way_of_checking_reads_all(way: str, tmp_path: Path) -> None:
     size, *_, leaves = map(float, done.stdout.split())
     assert (size, leaves) == (300_100, 74 * 32)
     assert kept.bundle.exists()
+
+
+_VISIT = """
+import json, sys
+from pathlib import Path
+from benchmarks.data import Release
+from benchmarks.disk import Disks, own_mounts, workplace
+from benchmarks.forms_user import fuse_for_all
+from benchmarks.laboratory import furnish
+from benchmarks.live import Bench
+from benchmarks.live_measures import NAMES, Visit
+from benchmarks.live_rounds import Gallery
+from benchmarks.live_ways import ways
+
+source = Path(sys.argv[1])
+own_mounts()
+with workplace() as (folder, mount_point), fuse_for_all():
+    laboratory = furnish(folder, mount_point, cache=source / "cache", holdall=None,
+                         contend=lambda _: (), runs=1, patience=0)
+    chosen = tuple(way for way in ways(laboratory.subject) if way.name in sys.argv[2:])
+    release = Release(NAMES, "1", source, "org.example.Small")
+    bench = Bench(laboratory, folder, mount_point, chosen, {NAMES: (release,)})
+    bench.publish(release, keep=False)
+    (folder / "view").mkdir()
+    disks = Disks(folder / "images", mount_point, 1 << 30)
+    gallery = Gallery(laboratory, disks, {NAMES: release}, folder / "view")
+    image, there, lost = gallery.image(chosen)
+    assert not lost, lost
+    small = {"step": "small", "count": 1000}
+    for way in chosen:
+        found = gallery.visit(image, way, Visit(NAMES, "small", "small again", small))
+        print(json.dumps(found | gallery.start(image, way)))
+"""
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_ways_are_read_by_an_ordinary_user(require: Require, release: Release) -> None:
+    for program in ("bwrap", "mkfs.ext4", "mksquashfs", "squashfuse_ll"):
+        require(program)
+    names = (EXT4, KERNEL, "squashfuse_ll", LIVE)
+    done = run(
+        [sys.executable, "-c", _VISIT, release.source, *names],
+        environment=dict(os.environ),
+        directory=CHECKOUT,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = [set(json.loads(line)) for line in done.stdout.splitlines()]
+    read, served = {"small", "small again"}, {"small time", "memory", "share"}
+    assert figures == [
+        read | {"run"},
+        read | {"mount"},
+        read | served | {"mount"},
+        read | served | {"mount", "run"},
+    ]
 
 
 def test_the_page_tells_goals_and_figures(tmp_path: Path) -> None:
