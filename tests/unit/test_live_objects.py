@@ -202,3 +202,21 @@ def test_a_name_that_does_not_end_is_refused(
     for body in (b"", bytes(8), bytes(8) + b"user.x", bytes(8) + b"user\0x\0"):
         code, said = answered(answers, request(wire.GETXATTR, inodes["secret"], body))
         assert (code, said) == (errno.EINVAL, b"")
+
+
+def test_whatever_attribute_is_asked_for_there_is_an_answer(
+    shown: tuple[Answers, dict[str, int], str],
+) -> None:
+    answers, inodes, _ = shown
+    source, told = random.Random(11), set()
+    for _ in range(1000):
+        name = source.choice([b"user.overlay.metacopy", b"user.overlay.redirect"])
+        body = bytearray(source.choice([0, 4, 64]).to_bytes(4, "little") + bytes(4) + name + b"\0")
+        for _ in range(source.randrange(3)):
+            body[source.randrange(len(body))] = source.randrange(256)
+        if source.random() < 0.3:
+            del body[source.randrange(len(body)) :]
+        inode = source.choice([*inodes.values(), inodes["secret"], source.randrange(2**64)])
+        told.add(answered(answers, request(wire.GETXATTR, inode, bytes(body)))[0])
+    assert told <= {0, errno.ENODATA, errno.EINVAL, errno.ERANGE, errno.ESTALE}
+    assert {0, errno.ENODATA, errno.EINVAL} <= told
