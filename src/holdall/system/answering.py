@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from holdall.system.files import in_words
 from holdall.system.fuse.answers import Answers, Attribute, FileSystem
 from holdall.system.fuse.channel import DEVICE, converse, detached, open_device
 from holdall.system.kernel import keep_memory
-from holdall.system.mount_calls import give_up_rights, new_namespaces, receive_only
+from holdall.system.mount_calls import give_up_capabilities, hold_to, new_namespaces, receive_only
 from holdall.system.seccomp import reading_only
 
 Complain = Callable[[str], None]
@@ -43,6 +44,7 @@ Gets what takes a line of complaint. What it needs to have open, it opens.
 
 _HOST = "0 0 4294967295"  # the user mapping of what is in no user namespace of its own
 _COMPLAINTS = 100
+_PATIENCE = 5.0  # seconds for writing the last of them
 _SWITCH = 0.0005  # seconds a thread that computes may keep others from answering
 
 
@@ -157,42 +159,68 @@ def _answer(serve: Serve, fd: int, device: int, keep: int | None) -> None:
     )
     let_go({fd, device, *leases, *(() if leases else (2,))})
     os.chdir("/")
-    complain = complainer()
+    complain = Complaints()
     try:
+        # before there is a thread more: each has its own rights
+        give_up_capabilities()
+        complain.begin()
         files, finish, attribute = serve(fd, complain)
-        give_up_rights(reading_only(os.uname().machine))
+        hold_to(reading_only(os.uname().machine))
     except Exception as error:  # noqa: BLE001 - a process of its own: nobody else will tell
         complain(f"what was mounted cannot be shown: {error}")
+        complain.finish()
         os._exit(1)
     sys.setswitchinterval(_SWITCH)
     converse(device, Answers(files, attribute))
     with suppress(OSError):
         finish()
+    complain.finish()
     os._exit(0)
 
 
-def complainer() -> Complain:
-    """What writes a line to the system's journal, and to where the app complains.
+class Complaints:
+    """Takes lines for the system's journal, and for where the app complains.
 
-    Each once, and no more than some: an app may try again for ever.
+    Each once, and no more than some: an app may try again for ever. They are written by a thread of
+    their own, as whoever is to read them may not just now, and files are to be read meanwhile.
     """
-    import syslog
-    import time
 
-    time.tzset()  # reads a file, which cannot be opened later
-    syslog.openlog("holdall", syslog.LOG_NDELAY | syslog.LOG_PID)
-    said: set[str] = set()
+    def __init__(self) -> None:
+        import queue
+        import syslog
+        import time
 
-    def complain(line: str) -> None:
+        time.tzset()  # reads a file, which cannot be opened later
+        syslog.openlog("holdall", syslog.LOG_NDELAY | syslog.LOG_PID)
+        self._said: set[str] = set()
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write, daemon=True)
+
+    def begin(self) -> None:
+        """Start the thread."""
+        self._writer.start()
+
+    def __call__(self, line: str) -> None:
+        """Take a line."""
         # names may be anything, and must not look like lines of their own
         line = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
-        if line in said or len(said) > _COMPLAINTS:
+        if line in self._said or len(self._said) > _COMPLAINTS:
             return
-        said.add(line)
-        if len(said) > _COMPLAINTS:
+        self._said.add(line)
+        if len(self._said) > _COMPLAINTS:
             line = "More cannot be read; nothing else of it is said."
-        syslog.syslog(syslog.LOG_ERR, line)
-        with suppress(OSError):
-            os.write(2, f"holdall: {line}\n".encode())
+        self._lines.put(line)
 
-    return complain
+    def finish(self) -> None:
+        """Wait until all is written, for a moment."""
+        self._lines.put(None)
+        if self._writer.is_alive():
+            self._writer.join(_PATIENCE)
+
+    def _write(self) -> None:
+        import syslog
+
+        while (line := self._lines.get()) is not None:
+            syslog.syslog(syslog.LOG_ERR, line)
+            with suppress(OSError):
+                os.write(2, f"holdall: {line}\n".encode())

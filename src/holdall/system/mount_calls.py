@@ -146,14 +146,18 @@ def _call(number: int, *arguments: int | bytes | None, what: str) -> int:
     return checked(libc().syscall(ctypes.c_long(number), *given), what)
 
 
-def give_up_rights(program: bytes | None) -> None:
-    """Have no capability and never any again; with a system call filter, hold all threads to it.
-
-    A kernel without such filters goes without.
-    """
+def give_up_capabilities() -> None:
+    """Have no capability and never any again. For a process of one thread: each has its own."""
     no_new_privileges()
     header = struct.pack("<Ii", _CAP_VERSION, 0)
     checked(libc().capset(header, bytes(24)), "capset")
+
+
+def hold_to(program: bytes | None) -> None:
+    """Hold all threads to a system call filter; they have no capability.
+
+    A kernel without such filters goes without.
+    """
     if program:
         memory = ctypes.create_string_buffer(program, len(program))
         filter_ = struct.pack("@HP", len(program) // 8, ctypes.addressof(memory))
