@@ -35,7 +35,7 @@ _READINGS = """\
   all files of PySide6 of a MiB or more, from end to end in pieces of a MiB; *4 KiB at random* are
   1000 pages of the largest of them. *Import* is `python3 -c 'import PySide6.QtWidgets'` as a whole
   process, from an app whose start is known from the time before, as live remembers what an app
-  reads first; *never started* is the first time. *Warm* is the median of five more times. The
+  reads first; *never started* is the first time. *Warm* is the median of three more times. The
   page cache then has all of it: of what came through FUSE in single pages of 4 KiB, of what ext4
   read in larger pieces, which the kernel copies out faster.
 - **Mount** is until the app's top folder was listed, in a process as `holdall run` is, with what

@@ -21,7 +21,7 @@ from benchmarks.live_measures import NAMES, PAGE, Visit
 from benchmarks.live_ways import Stored, Way, mounting
 from benchmarks.measure import Ask, Command, peak_of, seconds_of, share_of, wait_for_quiet
 
-_AGAIN = 5  # times that something is read warm
+_AGAIN = 3  # times that something is read warm
 _OBSERVED = {"small", "whole"}  # visits whose server is looked at
 LARGE = 1 << 20
 
