@@ -158,9 +158,13 @@ class Bench:
         self.failures.extend(lost)
         present = [way for way in self.ways if way.name in there]
         for name in self.releases:
-            rounds = self._rounds(gallery, image, present, name)
-            yield self._report("readings", name, rows_of(name, rounds))
+            yield self._report("readings", name, self._read(gallery, image, present, name))
         image.unlink()
+
+    def _read(
+        self, gallery: Gallery, image: Path, present: Sequence[Way], dataset: str
+    ) -> Iterator[Row]:
+        yield from rows_of(dataset, self._rounds(gallery, image, present, dataset))
 
     def _rounds(
         self, gallery: Gallery, image: Path, present: Sequence[Way], dataset: str
