@@ -14,7 +14,7 @@ import time
 
 from holdall.delivery.index import Chart, chart
 from holdall.delivery.random import FrameContents
-from holdall.delivery.zstandard import decompress_at_once, unpack
+from holdall.delivery.zstandard import decompress, unpack
 from holdall.errors import CorruptError
 from holdall.journeys.arrival import arriving
 from holdall.model.tree import Outline, outline
@@ -35,7 +35,7 @@ class Unchecked(FrameContents):
         fd, first, (starts, offsets, *_) = self._all
         offset = offsets[number]
         data = os.pread(fd, offsets[number + 1] - offset, first + offset)
-        return decompress_at_once(data, starts[number + 1] - starts[number])
+        return decompress(data, starts[number + 1] - starts[number])
 
 
 class Leaves(Unchecked):

@@ -17,7 +17,7 @@ from typing import Final
 
 from holdall.delivery.habit import Habit
 from holdall.delivery.index import Chart
-from holdall.delivery.zstandard import decompress_at_once
+from holdall.delivery.zstandard import decompress
 from holdall.errors import CorruptError, NotFoundError
 
 BUDGET: Final = 32 * 2**20
@@ -158,4 +158,4 @@ class FrameContents:
         data = os.pread(self._fd, stored, self._first + offset)
         if sha256(data).digest() != hashes[32 * number : 32 * number + 32]:
             raise CorruptError(f"The bundle's frame at {offset} is not what the publisher signed.")
-        return decompress_at_once(data, starts[number + 1] - starts[number])
+        return decompress(data, starts[number + 1] - starts[number])

@@ -31,14 +31,19 @@ def decompress(frame: bytes | memoryview, size: int) -> bytes:
 
     Raises CorruptError for any other length, having made one byte too many at most.
     """
-    return b"".join(decompress_pieces(frame, size))
+    decoder = _decoder()
+    try:
+        data = decoder.decompress(frame, max_length=size + 1)
+    except zstd.ZstdError as error:
+        raise CorruptError(f"A compressed part cannot be decoded: {error}.") from error
+    if len(data) != size or not decoder.eof or decoder.unused_data:
+        raise CorruptError("A compressed part does not hold as many bytes as promised.")
+    return data
 
 
 def decompress_pieces(frame: bytes | memoryview, size: int) -> Iterator[bytes]:
     """The same in pieces of at most 256 KiB; what came before an error was already given."""
-    decoder = zstd.ZstdDecompressor(
-        options={zstd.DecompressionParameter.window_log_max: _MAX_WINDOW}
-    )
+    decoder = _decoder()
     done = 0
     try:
         while not decoder.eof:
@@ -67,20 +72,6 @@ def unpack(body: bytes, limit: int = 2**62) -> bytes:
     return decompress(memoryview(body)[8:], size)
 
 
-def decompress_at_once(frame: bytes, size: int) -> bytes:
-    """The same as `decompress` for small frames, with fewer steps."""
-    decoder = zstd.ZstdDecompressor(
-        options={zstd.DecompressionParameter.window_log_max: _MAX_WINDOW}
-    )
-    try:
-        data = decoder.decompress(frame, max_length=size + 1)
-    except zstd.ZstdError as error:
-        raise CorruptError(f"A compressed part cannot be decoded: {error}.") from error
-    if len(data) != size or not decoder.eof or decoder.unused_data:
-        raise CorruptError("A compressed part does not hold as many bytes as promised.")
-    return data
-
-
 def decompress_up_to(frame: bytes, limit: int) -> bytes:
     """All that a frame holds, which says its length; raises CorruptError over `limit` bytes."""
     try:
@@ -90,3 +81,7 @@ def decompress_up_to(frame: bytes, limit: int) -> bytes:
     if not size or size > limit:
         raise CorruptError(f"A compressed part holds more than the {limit} bytes allowed.")
     return decompress(frame, size)
+
+
+def _decoder() -> zstd.ZstdDecompressor:
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _MAX_WINDOW})
