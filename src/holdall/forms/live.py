@@ -11,8 +11,8 @@ was installed; its SHA-256 is in the record, and looked at before anything is mo
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from holdall.errors import CorruptError, NotFoundError, UnsupportedError
@@ -42,12 +42,8 @@ def contents(place: Place, tree: Tree) -> Iterator[ContentSource]:
 
     Raises NotFoundError and CorruptError as `mount`.
     """
-    before = _beginning(place)
-    fd = os.open(f"{place.folder}/{_BUNDLE}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        yield place.bundles.source(fd, _packing(place), before, tree)
-    finally:
-        os.close(fd)
+    with _opened(place) as bundle:
+        yield place.bundles.source(*bundle, tree)
 
 
 def _lacking(means: Means) -> str:
@@ -111,17 +107,11 @@ def _older(work: Work) -> Iterator[Older | None]:
     if work.base is None or not work.base.place.record.get("packing"):
         yield None
         return
-    place = work.base.place
-    try:
-        before = _beginning(place)
-        fd = os.open(f"{place.folder}/{_BUNDLE}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (CorruptError, NotFoundError, OSError):
-        yield None
-        return
-    try:
-        yield Older(fd, _packing(place), before)
-    finally:
-        os.close(fd)
+    with ExitStack() as stack:
+        older = None
+        with suppress(CorruptError, NotFoundError, OSError):
+            older = stack.enter_context(_opened(work.base.place))
+        yield older
 
 
 def mount(place: Place, means: Means) -> Mount | None:
@@ -135,36 +125,33 @@ def mount(place: Place, means: Means) -> Mount | None:
             f"This app lies in its bundle, which cannot be read here: {reason}; `holdall convert "
             "--form tree` unpacks it."
         )
-    before = _beginning(place)
+    with _opened(place) as bundle:
+        _, packing, before = bundle
     app = "/".join(place.folder.split("/")[-4:])
-
-    data = f"{place.folder}/{_OBJECTS}" if place.record.get("objects") else ""
+    objects, verity = f"{place.folder}/{_OBJECTS}", bool(place.record.get("verity"))
+    data = objects if place.record.get("objects") and os.path.isdir(objects) else ""
 
     def serve(fd: int, complain: "Complain") -> "Served":
-        from holdall.forms.names import Names
+        from holdall.forms.names import names_of
         from holdall.system.answering import Served
 
         habit = _Habit(f"{place.folder}/{_HABIT}")
-        shelved = place.bundles.read(fd, _packing(place), before, habit.known)
-        owner = (os.geteuid(), os.getegid())
-        names = Names(*shelved[:2], owner, lambda line: complain(f"{app}: {line}"))
-        attribute = _attribute(data, shelved.outline, names, place.record) if data else None
+        shelved = place.bundles.read(fd, packing, before, habit.known)
+        names = names_of(shelved, app, complain)
+        attribute = _attribute(data, shelved.outline, names, verity=verity) if data else None
         return Served(names, lambda: habit.keep(shelved.habit()), attribute)
 
-    if not os.path.isdir(data):
-        data = ""
-    return Answered(f"{place.folder}/{_BUNDLE}", serve, data, bool(place.record.get("verity")))
+    return Answered(f"{place.folder}/{_BUNDLE}", serve, data, verity)
 
 
 def _attribute(
-    folder: str, outline: "Outline", names: "Names", record: Mapping[str, Any]
+    folder: str, outline: "Outline", names: "Names", *, verity: bool
 ) -> "Attribute | None":
     """What tells overlayfs which contents are files of a folder; what is gone comes as the rest."""
     from holdall.forms.redirects import Redirects
 
     with suppress(OSError):
-        there = os.listdir(folder)
-        return Redirects(outline, names, there, verity=bool(record.get("verity"))).value
+        return Redirects(outline, names, os.listdir(folder), verity=verity).value
     return None
 
 
@@ -186,14 +173,15 @@ class _Habit:
             os.write(self._fd, habit)
 
 
-def _packing(place: Place) -> Packing:
-    (tree_at, tree_size), (index_at, index_size), *rest = place.record["packing"]
-    return Packing((tree_at, tree_size), (index_at, index_size), *rest)
+@contextmanager
+def _opened(place: Place) -> Iterator[Older]:
+    """The bundle of a place, which begins as it did when it was installed.
 
-
-def _beginning(place: Place) -> bytes:
-    """What stands before the frames, as it was when it was installed."""
-    path, packing = f"{place.folder}/{_BUNDLE}", _packing(place)
+    Raises NotFoundError without the file, and CorruptError where it does not.
+    """
+    path = f"{place.folder}/{_BUNDLE}"
+    tree, index, *rest = place.record["packing"]
+    packing = Packing(tuple(tree), tuple(index), *rest)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError as error:
@@ -202,12 +190,12 @@ def _beginning(place: Place) -> bytes:
         ) from error
     try:
         before = os.pread(fd, packing.first, 0)
-        size = os.fstat(fd).st_size
+        as_it_was = hashlib.sha256(before).hexdigest() == place.record["before"]
+        if not as_it_was or os.fstat(fd).st_size != packing.size:
+            raise CorruptError(f"{path} is not what was installed; `holdall repair` mends it.")
+        yield Older(fd, packing, before)
     finally:
         os.close(fd)
-    if hashlib.sha256(before).hexdigest() != place.record["before"] or size != packing.size:
-        raise CorruptError(f"{path} is not what was installed; `holdall repair` mends it.")
-    return before
 
 
 def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:
@@ -219,7 +207,8 @@ def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:
 
     faults = objects.inspect(place, tree, fast=fast)
     try:
-        _beginning(place)
+        with _opened(place):
+            pass
     except (NotFoundError, CorruptError):
         faults.append(("", f"{_BUNDLE} is missing or was changed"))
     return faults

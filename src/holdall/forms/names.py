@@ -8,12 +8,15 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from holdall.errors import HoldallError
 from holdall.model.tree import DIRECTORY, FILE, PROGRAM, SYMLINK, Outline
 from holdall.store.contents import RandomContents
 from holdall.system.fuse import wire
+
+if TYPE_CHECKING:
+    from holdall.forms.port import Shelved
 
 _MODES: Final = {
     DIRECTORY: stat.S_IFDIR | 0o755,
@@ -25,6 +28,14 @@ _FIRST: Final = wire.ROOT + 1
 _DOTS: Final = (b".", b"..")
 
 Complain = Callable[[str], None]
+
+
+def names_of(shelved: "Shelved", title: str, complain: Complain) -> "Names":
+    """The file system that a bundle is, all of it this user's; complaints begin with its title."""
+    owner = (os.geteuid(), os.getegid())
+    return Names(
+        shelved.outline, shelved.contents, owner, lambda line: complain(f"{title}: {line}")
+    )
 
 
 class Names:

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from holdall.delivery.bundle import BundleSource, Opened, Preamble
     from holdall.forms.port import Filled, Older, Packing, Shelved, Whole
@@ -23,13 +23,12 @@ def read(fd: int, packing: "Packing", before: bytes, habit: bytes) -> "Shelved":
     from holdall.delivery.habit import Habit
     from holdall.delivery.index import chart
     from holdall.delivery.random import AHEAD, FrameContents
-    from holdall.delivery.zstandard import unpack
     from holdall.forms.port import Shelved
     from holdall.model.tree import outline
 
-    (tree_at, tree_size), (index_at, index_size) = packing.tree, packing.index
-    tree = outline(unpack(before[tree_at : tree_at + tree_size]))
-    index = chart(unpack(before[index_at : index_at + index_size]), tree.sizes)
+    encoded, index_encoded = sections(packing, before)
+    tree = outline(encoded)
+    index = chart(index_encoded, tree.sizes)
     known = Habit(habit, len(index.starts) - 1, packing.frame)
     # a thread that decodes long frames ahead takes as much memory again
     ahead = AHEAD if packing.frame <= _LONG else 0
@@ -42,12 +41,11 @@ def source(fd: int, packing: "Packing", before: bytes, tree: "Tree") -> "Content
     from holdall.delivery.frames import FrameSource
     from holdall.delivery.index import chart
     from holdall.delivery.random import FrameContents
-    from holdall.delivery.zstandard import unpack
     from holdall.model.tree import outline
 
-    (tree_at, tree_size), (index_at, index_size) = packing.tree, packing.index
-    whole = outline(unpack(before[tree_at : tree_at + tree_size]))
-    index = chart(unpack(before[index_at : index_at + index_size]), whole.sizes)
+    encoded, index_encoded = sections(packing, before)
+    whole = outline(encoded)
+    index = chart(index_encoded, whole.sizes)
     numbers = sorted(range(len(whole.digests)), key=index.places.__getitem__)
     wanted = tree.contents
     contents = {
@@ -102,13 +100,20 @@ def whole(
         finally:
             os.close(out)
 
-    largest = max((frame.raw for frame in opened.index.frames), default=0)
-    return Whole(packing_of(preamble, largest), copy)
+    return Whole(packing_of(preamble, (frame.raw for frame in opened.index.frames)), copy)
 
 
-def packing_of(preamble: "Preamble", frame: int) -> "Packing":
-    """How a bundle lies in its file; `frame` is what the largest one holds."""
+def packing_of(preamble: "Preamble", frames: "Iterable[int]") -> "Packing":
+    """How a bundle lies in its file, whose frames hold so many bytes."""
     from holdall.forms.port import Packing
 
-    tree, index = preamble.spans
-    return Packing(tree, index, preamble.first, preamble.size, frame)
+    return Packing(*preamble.spans, preamble.first, preamble.size, max(frames, default=0))
+
+
+def sections(packing: "Packing", before: bytes) -> tuple[bytes, bytes]:
+    """The tree and the index of a bundle, decoded, out of what stands before its frames."""
+    from holdall.delivery.zstandard import unpack
+
+    (tree_at, tree_size), (index_at, index_size) = packing.tree, packing.index
+    tree, index = before[tree_at : tree_at + tree_size], before[index_at : index_at + index_size]
+    return unpack(tree), unpack(index)

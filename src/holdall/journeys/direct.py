@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from holdall.desktop.processes import mark
 from holdall.desktop.start import must_be_mounted
 from holdall.errors import CorruptError, UnsupportedError, UsageError
-from holdall.forms.port import Packing
 from holdall.journeys import bundling
 from holdall.journeys.arrival import Arrival, arriving
 from holdall.journeys.host import Host, Report
@@ -109,21 +108,18 @@ def _shelved(arrival: Arrival, host: Host, folder: str) -> _Shelf:
     """Check all that stands before the frames, and keep no more of it than is needed."""
     release, preamble = arrival.release, arrival.preamble
     opened = arrival.open()
-    largest = max((frame.raw for frame in opened.index.frames), default=0)
     beside = launch_files_of(host, release, arrival.digest, opened.tree, folder=folder)
     beside |= {"release": arrival.signed.payload, "lease": b""}
-    packing = Packing(*preamble.spans, preamble.first, preamble.size, largest)
+    packing = bundling.packing_of(preamble, (frame.raw for frame in opened.index.frames))
     before = preamble.data
     name = os.fsencode(arrival.path).decode(errors="backslashreplace")
 
     def serve(fd: int, complain: "Complain") -> "Served":
-        from holdall.forms.names import Names
+        from holdall.forms.names import names_of
         from holdall.system.answering import Served
 
         shelved = bundling.read(fd, packing, before, b"")
-        owner = (os.geteuid(), os.getegid())
-        names = Names(*shelved[:2], owner, lambda line: complain(f"{name}: {line}"))
-        return Served(names, lambda: None)
+        return Served(names_of(shelved, name, complain), lambda: None)
 
     return _Shelf(beside, Answered(arrival.path, serve, held=arrival.seekable_fd()))
 

@@ -18,10 +18,10 @@ from holdall.delivery.bundle import Preamble
 from holdall.delivery.carrying import Copy, Laid
 from holdall.delivery.index import Frame, Group
 from holdall.delivery.layout import BLOCK, LOCAL, Head
-from holdall.delivery.zstandard import compress, sized, unpack
+from holdall.delivery.zstandard import compress, sized
 from holdall.errors import CorruptError
 from holdall.forms.port import Filled, Older, Packing
-from holdall.journeys.bundling import packing_of
+from holdall.journeys.bundling import packing_of, sections
 from holdall.model import tree as trees
 from holdall.model.digest import Hasher
 from holdall.model.tree import File, Tree
@@ -62,7 +62,7 @@ def pack(
         os.unlink(f"{path}.frames")
         preamble = _preamble(tree, laid, filled.envelope)
         _write(path, preamble, laid, older, frames.fileno())
-    return packing_of(preamble, max(raw for raw, _, _ in laid.frames))
+    return packing_of(preamble, (raw for raw, _, _ in laid.frames))
 
 
 def _length(older: Older | None) -> int:
@@ -74,9 +74,9 @@ def _length(older: Older | None) -> int:
 def _carried(tree: Tree, older: Older) -> _Carried:
     """The frames that are worth it and are what they were."""
     fd, packing, before = older
-    (tree_at, tree_size), (index_at, index_size) = packing.tree, packing.index
-    outline = trees.outline(unpack(before[tree_at : tree_at + tree_size]))
-    index = indexes.parse(unpack(before[index_at : index_at + index_size]), outline.sizes)
+    encoded, index_encoded = sections(packing, before)
+    outline = trees.outline(encoded)
+    index = indexes.parse(index_encoded, outline.sizes)
     wanted = {number for number, one in enumerate(outline.digests) if one in tree.contents}
     size = carrying.stream_size(tree.contents.values())
     right: set[Frame] = set()
