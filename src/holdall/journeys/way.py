@@ -259,23 +259,17 @@ def _lost(host: Host, shipment: Shipment, shelf: Shelf) -> str:
     target = shipment.target.release
     names = _names(host, shipment)
     reached, missing = _gap(shipment, shelf)
+    what = f"{target.manifest.id} {target.manifest.version}"
     if not missing:
         return (
-            f"{target.manifest.id} {target.manifest.version} is made from a version that is "
-            "installed and cannot be read here; see `holdall verify`, or give the full bundle of "
-            f"{target.manifest.version} too."
+            f"{what} is made from a version that is installed and cannot be read here; see "
+            f"`holdall verify`, or give the full bundle of {target.manifest.version} too."
         )
     named = " or ".join(dict.fromkeys(names.get(it, f"release {it[:16]}…") for it in missing))
     gap = ""
     if reached:
         gap = f"there is no increment from {names.get(reached[-1], reached[-1][:16])} to {named}; "
     have = ", ".join(item.version for item in shelf.installed) or "no version"
-    what = f"{target.manifest.id} {target.manifest.version}"
-    if not missing:
-        return (
-            f"{what} is made from what is installed, and that cannot be read here ({have}); give "
-            "the full bundle too."
-        )
     return (
         f"{what} is made from {named} here, and {have} of it is installed; {gap}give the "
         f"full bundle of {named} too, or that of the new version."
