@@ -144,12 +144,9 @@ def folder_of(host: Host, deployment: Deployment, views: Views, *, suspect: bool
     return views.folder(place_of(host, deployment), form_of(deployment), means)
 
 
-def source_of(
-    host: Host, deployment: Deployment, tree: Tree, views: Views, *, suspect: bool = False
-) -> ContentSource:
-    """The contents of a tree that a deployment has; raises as `Views.source`. See `folder_of`."""
-    means = _means(host, suspect=suspect)
-    return views.source(place_of(host, deployment), form_of(deployment), tree, means)
+def source_of(host: Host, deployment: Deployment, tree: Tree, views: Views) -> ContentSource:
+    """The contents of a tree that a deployment has; raises as `Views.source`."""
+    return views.source(place_of(host, deployment), form_of(deployment), tree, means_of(host))
 
 
 def base_of(host: Host, ref: Ref, form: Form) -> Base | None:
