@@ -36,7 +36,7 @@ class Laid(NamedTuple):
     """What a new bundle begins with.
 
     `parts` are what is written one after the other, at a multiple of a block, `frames` what the
-    index says of it, `places` where the contents are, by their numbers in the older bundle.
+    index says of it, `places` where the contents are, by their numbers in the new tree.
     """
 
     parts: list[Copy | bytes]
