@@ -1,10 +1,12 @@
 """The FUSE protocol: bytes as linux/fuse.h has them, and an answer to whatever comes."""
 
 import errno
+import os
 import random
 import stat
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +62,11 @@ def test_a_listed_name_is_padded_to_eight_bytes() -> None:
 def test_a_reply_says_how_long_it_is() -> None:
     pieces = wire.reply(77, (b"abc", memoryview(b"de")))
     assert b"".join(pieces) == struct.pack("=IiQ", 21, 0, 77) + b"abcde"
+
+
+def test_a_reply_of_very_many_pieces_can_be_written_at_once(tmp_path: Path) -> None:
+    with (tmp_path / "written").open("wb") as file:
+        assert os.writev(file.fileno(), wire.reply(77, [b"a"] * 5000)) == 5016
 
 
 def test_a_failure_has_the_negative_number() -> None:

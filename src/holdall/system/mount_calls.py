@@ -1,11 +1,11 @@
 """Thin wrappers of the system calls that make mounts and namespaces.
 
 Each says what it needs; all raise OSError. Constants are those of the Linux UAPI headers
-(linux/mount.h, linux/sched.h, linux/capability.h, linux/prctl.h,
-linux/seccomp.h).
+(linux/mount.h, linux/sched.h, linux/capability.h, linux/prctl.h, linux/seccomp.h).
 """
 
 import ctypes
+import errno
 import os
 import struct
 from types import TracebackType
@@ -154,13 +154,11 @@ def give_up_capabilities() -> None:
 
 
 def hold_to(program: bytes | None) -> None:
-    """Hold all threads to a system call filter; they have no capability.
-
-    A kernel without such filters goes without.
-    """
+    """Hold all threads to a system call filter, if there is one; they have no capability."""
     if program:
         memory = ctypes.create_string_buffer(program, len(program))
         filter_ = struct.pack("@HP", len(program) // 8, ctypes.addressof(memory))
         number = ctypes.c_long(_SECCOMP[os.uname().machine])
         arguments = (ctypes.c_ulong(_SET_FILTER), ctypes.c_ulong(_ALL_THREADS), filter_)
-        checked(libc().syscall(number, *arguments), "seccomp")
+        if checked(libc().syscall(number, *arguments), "seccomp"):
+            raise OSError(errno.ESRCH, "a thread is not held to the filter", "seccomp")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NOT_STRAIGHT = {errno.EINVAL, errno.ENOTBLK}
 _LONGEST = 255  # bytes that the kernel takes as the value of an option
+_Options = tuple[tuple[str, str], ...]
 # of an overlay: with attributes that any user may set, or root's
 _USERS = (("userxattr", ""),)
 _TRUSTED = (("metacopy", "on"), ("redirect_dir", "on"))
@@ -231,9 +232,8 @@ def _over(shown: int, one: Answered, folder: int, name: str) -> int | None:
     Older kernels make it for root, as the one of `Composed`; then the mount cannot be attached any
     more, and what is returned otherwise is a copy of it.
     """
-    checked = (_VERITY,) if one.verity else ()
     refused = 0
-    for options in (*((*_USERS, *more) for more in checked), _USERS):
+    for options in _ways(_USERS, one):
         try:
             return _overlay(shown, one.data, name, options)
         except OSError as error:
@@ -241,10 +241,15 @@ def _over(shown: int, one: Answered, folder: int, name: str) -> int | None:
     if os.geteuid() != 0 or refused != errno.EINVAL:
         return None
     with _attached(shown, folder):
-        for options in (*((*_TRUSTED, *more) for more in checked), _TRUSTED):
+        for options in _ways(_TRUSTED, one):
             with suppress(OSError):
                 return _overlay(shown, one.data, name, options)
         return clone(f"/proc/self/fd/{shown}")
+
+
+def _ways(options: _Options, one: Answered) -> tuple[_Options, ...]:
+    """What to try, the best first: data that lack a digest on some kernels are shown without."""
+    return ((*options, *_VERITY), options) if one.verity else (options,)
 
 
 @contextmanager
@@ -257,7 +262,7 @@ def _attached(mounted: int, folder: int) -> Iterator[None]:
         detach_root(mounted)
 
 
-def _overlay(metadata: int, data: str, name: str, options: Iterable[tuple[str, str]]) -> int:
+def _overlay(metadata: int, data: str, name: str, options: _Options) -> int:
     lower = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         with Configuration("overlay") as overlay:

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from holdall.errors import ProgramError, UnsupportedError
+from holdall.errors import ProgramError
 from holdall.system.descriptors import let_go
+from holdall.system.fuse.channel import open_device
 from holdall.system.kernel import die_with_parent
 from holdall.system.mount_calls import detach, keep_mounting, no_new_privileges
 from holdall.system.mount_table import TABLE, mount_at
@@ -21,7 +22,6 @@ from holdall.system.mount_table import TABLE, mount_at
 PATIENCE = 30.0
 """Seconds a program has until it serves."""
 
-_FUSE = "/dev/fuse"
 _COMPLAINT = 4096  # bytes that are kept of what a program says
 
 
@@ -31,14 +31,7 @@ def serve_here(argv: Sequence[str], target: str) -> None:
     It is killed when this process ends, whatever program that is by then, and only then: neither
     signals from a terminal nor a closed one reach it. Raises UnsupportedError and ProgramError.
     """
-    try:
-        os.close(os.open(_FUSE, os.O_RDWR | os.O_CLOEXEC))
-    except OSError as error:
-        raise UnsupportedError(
-            f"{_FUSE} may not be opened ({(error.strerror or '').lower()}), so no image can be "
-            "shown to one app: have it readable and writable for all, as systems commonly do, or "
-            "use the form tree."
-        ) from error
+    os.close(open_device())
     above = os.getpid()
 
     def prepare() -> None:

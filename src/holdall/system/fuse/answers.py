@@ -59,7 +59,7 @@ class Answers:
             wire.READ: self._read,
             wire.READDIR: self._list,
             wire.READDIRPLUS: self._list_plus,
-            wire.STATFS: lambda _inode, _data: (wire.statistics(0),),
+            wire.STATFS: lambda _inode, _data: (wire.STATISTICS,),
             wire.INIT: _initialise,
             wire.RELEASE: _nothing,
             wire.RELEASEDIR: _nothing,

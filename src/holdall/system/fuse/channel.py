@@ -6,12 +6,14 @@ kernel says so to who answers.
 
 import errno
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from holdall.errors import UnsupportedError
-from holdall.system.fuse.answers import Answers
 from holdall.system.fuse.wire import REQUEST_SIZE
 from holdall.system.mount_calls import Configuration
+
+if TYPE_CHECKING:
+    from holdall.system.fuse.answers import Answers
 
 DEVICE: Final = "/dev/fuse"
 _KIND: Final = "holdall"
@@ -53,7 +55,7 @@ def detached(device: int, name: str, *, everybody: bool) -> int:
         return configuration.make()
 
 
-def converse(device: int, answers: Answers) -> None:
+def converse(device: int, answers: "Answers") -> None:
     """Answer until it is unmounted; raises OSError for what else goes wrong."""
     read, write, answer = os.read, os.writev, answers.answer
     while True:

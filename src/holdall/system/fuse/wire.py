@@ -55,6 +55,7 @@ _STATFS = struct.Struct("=5Q4I6I")
 
 HEADER: Final = 40  # fuse_in_header
 _MAJOR, _MINOR, _OLDEST = 7, 38, 31
+_MAX_PIECES = 1024  # IOV_MAX
 _MAX_WRITE, _MAX_PAGES, _BACKGROUND = 4096, 256, 16
 _ASYNC_READ, _READDIRPLUS, _ASYNC_DIO, _NO_OPEN, _PARALLEL = 1, 1 << 13, 1 << 15, 1 << 17, 1 << 18
 _PAGES, _CACHE_LINKS, _NO_OPENDIR, _INIT_EXT = 1 << 22, 1 << 23, 1 << 24, 1 << 30
@@ -159,16 +160,15 @@ def value_size(size: int) -> bytes:
     return _GETXATTR.pack(size, 0)
 
 
-def statistics(files: int) -> bytes:
-    """The answer to STATFS."""
-    return _STATFS.pack(0, 0, 0, files, 0, 4096, 255, 4096, *([0] * 7))
+STATISTICS: Final = _STATFS.pack(0, 0, 0, 0, 0, 4096, 255, 4096, *([0] * 7))
+"""The answer to STATFS."""
 
 
 def reply(unique: int, pieces: Iterable[bytes | memoryview]) -> list[bytes | memoryview]:
     """A reply with these pieces, ready to be written at once."""
     whole = [b"", *pieces]
     whole[0] = _OUT.pack(_OUT.size + sum(map(len, whole)), 0, unique)
-    return whole
+    return whole if len(whole) <= _MAX_PIECES else [b"".join(whole)]
 
 
 def failure(unique: int, code: int) -> list[bytes | memoryview]:
