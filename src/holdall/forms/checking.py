@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from holdall.errors import CorruptError
@@ -33,7 +33,7 @@ def inspect(
     """
     faults = _shape(tree, files)
     bad = {path for path, _ in faults}
-    spans = _spans(_distinct(tree, files, bad))
+    spans = spans_of(sorted(_distinct(tree, files, bad), key=lambda file: -file.size))
 
     def perform(task: int) -> int:
         span = spans[task]
@@ -190,10 +190,11 @@ def _distinct(tree: Tree, files: str, bad: set[str]) -> list[File]:
     return list(chosen.values())
 
 
-def _spans(distinct: list[File]) -> list[list[File]]:
+def spans_of(files: Iterable[File]) -> list[list[File]]:
+    """Files in order, cut into what one worker takes at a time."""
     spans: list[list[File]] = []
     size = 0
-    for file in sorted(distinct, key=lambda file: -file.size):
+    for file in files:
         if not spans or size >= _BYTES_A_TASK or len(spans[-1]) >= _FILES_A_TASK:
             spans.append([])
             size = 0

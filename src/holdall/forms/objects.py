@@ -23,8 +23,6 @@ from holdall.system.kernel import enable_verity
 
 FOLDER: Final = "objects"
 
-_BYTES_A_TASK = 16 * 2**20
-_FILES_A_TASK = 1024
 _LARGEST = 64 * 2**20  # bytes of a content that is had in memory whole
 _MODES = (0o644, 0o755)
 
@@ -197,7 +195,7 @@ def _show(
     With the content where that is had whole. The files are in the order of the bundle.
     """
     order = {digest: number for number, digest in enumerate(work.tree.contents)}
-    spans = _spans(sorted(files, key=lambda file: order[file.digest]))
+    spans = checking.spans_of(sorted(files, key=lambda file: order[file.digest]))
     fd = os.open(bundle, os.O_RDONLY | os.O_CLOEXEC)
     opened: list[RandomContents] = []
 
@@ -230,18 +228,6 @@ def _checked(contents: RandomContents, file: File) -> bytes | None:
     return data if len(data) == file.size else None
 
 
-def _spans(files: Sequence[File]) -> list[list[File]]:
-    spans: list[list[File]] = []
-    size = 0
-    for file in files:
-        if not spans or size >= _BYTES_A_TASK or len(spans[-1]) >= _FILES_A_TASK:
-            spans.append([])
-            size = 0
-        spans[-1].append(file)
-        size += file.size
-    return spans
-
-
 def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:
     """What of the objects of a place is not as it was made, by the paths that have the content."""
     count = int(place.record.get("objects", 0))
@@ -254,22 +240,13 @@ def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:
         return [("", f"{FOLDER} is no folder any more")]
     known = {file.path: file for file in flat(tree).files}
     there = Tree(tuple(_as_found(known[name], folder) for name in sorted(names) if name in known))
-    by_digest: dict[bytes, str] = {}
-    for file in tree.files:
-        by_digest.setdefault(file.digest, file.path)
-    faults = (
-        [
-            (
-                by_digest[known[name].digest],
-                f"what it shares with others ({FOLDER}/{name}) was changed",
-            )
-            if name in known
-            else ("", f"{FOLDER}/{name} does not belong there")
-            for name, _ in checking.inspect(there, folder, fast=fast)
-        ]
-        if names
-        else []
-    )
+    paths = {file.digest: file.path for file in reversed(tree.files)}
+    faults = [
+        (paths[known[name].digest], f"what it shares with others ({FOLDER}/{name}) was changed")
+        if name in known
+        else ("", f"{FOLDER}/{name} does not belong there")
+        for name, _ in checking.inspect(there, folder, fast=fast)
+    ]
     if len(names) < count:
         faults.append(
             ("", f"contents that it shares with others are missing: {count - len(names)}")
