@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from holdall.cli.command import Command
-from holdall.cli.output import Output, size_of
+from holdall.cli.output import Output, count_of, size_of
 from holdall.errors import CorruptError, NotFoundError, UnsupportedError, UsageError
 from holdall.journeys import cleanup, exporting
 from holdall.journeys.host import Host
@@ -39,9 +39,8 @@ def _state(item: "Verified") -> str:
     """What was found of one version, in a sentence."""
     if not item.faults and item.unchecked:
         return f"not checked. {item.unchecked}"
-    many = "1 file" if item.files == 1 else f"{item.files} files"
-    found = "1 fault" if len(item.faults) == 1 else f"{len(item.faults)} faults"
-    return f"{many}, {found if item.faults else 'whole'}."
+    found = count_of(len(item.faults), "fault") if item.faults else "whole"
+    return f"{count_of(item.files, 'file')}, {found}."
 
 
 def _verify_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from holdall.cli.command import Command
-from holdall.cli.output import Output, size_of
+from holdall.cli.output import Output, count_of, size_of
 from holdall.journeys.host import Host
 
 _SHOWN = 20  # files of an increment that people see
@@ -36,12 +36,12 @@ def _inspect(arguments: argparse.Namespace, host: Host, out: Output) -> int:
 
 
 def _full_lines(facts: dict[str, Any]) -> Iterator[str]:
-    yield f"{facts['files']} files, {size_of(facts['size'])}"
+    yield f"{count_of(facts['files'], 'file')}, {size_of(facts['size'])}"
     if image := facts["image"]:
         yield f"{size_of(facts['bundle'])} with an image of kind {image['kind']}, {image['digest']}"
     else:
         where = ", packed by this store" if facts["local"] else ""
-        yield f"{size_of(facts['bundle'])} in {_count(facts['frames'], 'frame')}{where}"
+        yield f"{size_of(facts['bundle'])} in {count_of(facts['frames'], 'frame')}{where}"
 
 
 def _increment_lines(facts: dict[str, Any]) -> Iterator[str]:
@@ -50,13 +50,13 @@ def _increment_lines(facts: dict[str, Any]) -> Iterator[str]:
     if facts["full"]:
         share = 100 * (1 - facts["bundle"] / facts["full"])
         saved = f", {share:.1f} % less than the full bundle's {size_of(facts['full'])}"
-    yield f"{size_of(facts['bundle'])} in {_count(facts['units'], 'unit')}{saved}"
+    yield f"{size_of(facts['bundle'])} in {count_of(facts['units'], 'unit')}{saved}"
     for base in facts["from"]:
         version = f"version {base['version']}" if base["version"] else "an unknown version"
         state = ", installed" if base["installed"] else ""
         yield (
             f"made from {version} (release {base['release'][:16]}…{state}): reads "
-            f"{size_of(base['read'])} in {_count(base['units'], 'unit')}"
+            f"{size_of(base['read'])} in {count_of(base['units'], 'unit')}"
         )
 
 
@@ -75,12 +75,8 @@ def _file_lines(facts: dict[str, Any]) -> Iterator[str]:
             yield f"  {file['stored']:>10}  of {file['size']:>12}  {file['path']} ({how})"
         if rest := dearest[_SHOWN:]:
             stored = sum(file["stored"] for file in rest)
-            yield f"  {stored:>10}  for {_count(len(rest), 'more file')}; see --json"
+            yield f"  {stored:>10}  for {count_of(len(rest), 'more file')}; see --json"
         return
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _permissions(permissions: dict[str, object]) -> str:

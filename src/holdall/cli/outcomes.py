@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from holdall.cli.output import size_of
+from holdall.cli.output import count_of, size_of
 from holdall.forms.table import DEFAULT
 from holdall.journeys.planning import InstallPlan, Outcome, Quote
 
@@ -65,7 +65,7 @@ def _of_plan(plan: InstallPlan, *, dry_run: bool) -> Iterator[str]:
     fetched = f", {size_of(plan.downloaded)} downloaded" if plan.downloaded else ""
     fetched += f" from {plan.remote}" if plan.downloaded and plan.remote else ""
     form = "" if plan.form == DEFAULT else f" as {plan.form}"
-    new = f"{plan.files} files, {size_of(plan.produced)} new"
+    new = f"{count_of(plan.files, 'file')}, {size_of(plan.produced)} new"
     yield f"{done} {name}{form}: {new}{read}{shared}{fetched}."
     for step in plan.steps:
         yield (
@@ -81,7 +81,7 @@ def _of_quote(quote: Quote) -> Iterator[str]:
         return
     done = f"Would update {quote.before} to" if quote.before else "Would install"
     count = len(quote.steps)
-    way = f" in {count} increment{'' if count == 1 else 's'}" if count else ""
+    way = f" in {count_of(count, 'increment')}" if count else ""
     yield (
         f"{done} {name} from {quote.remote}: {size_of(quote.download)} to download{way}, "
         f"{size_of(quote.size)} of files."

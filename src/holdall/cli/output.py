@@ -191,6 +191,11 @@ def size_of(count: int) -> str:
     raise AssertionError
 
 
+def count_of(number: int, word: str) -> str:
+    """So many of what `word` names: 1 file, 2 files."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def asker(out: Output) -> Callable[[str, str], bool]:
     """Asks a person on the terminal whether to trust a key; refuses where nobody is there."""
 

@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from holdall.cli.command import Command
-from holdall.cli.output import Output, size_of
+from holdall.cli.output import Output, count_of, size_of
 from holdall.errors import UsageError
 from holdall.journeys.host import Event, Host
 
@@ -85,7 +85,7 @@ def _build(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         return _plan_increment(arguments, options, out)
     if arguments.dry_run:
         planned = plan(arguments.directory, options)
-        size = f"{planned.files} files, {size_of(planned.size)}"
+        size = f"{count_of(planned.files, 'file')}, {size_of(planned.size)}"
         line = f"Would pack {planned.ref} {planned.version}: {size}."
         out.result({**planned._asdict(), "ref": str(planned.ref)}, [line])
         return 0
@@ -205,7 +205,7 @@ def _build_increment(
         f"{size_of(it.stored):>10}  {size_of(it.size):>10}  {it.how:14}  {it.path}" for it in dear
     ]
     if len(built.files) > len(dear):
-        lines.append(f"and {len(built.files) - len(dear)} files more")
+        lines.append(f"and {count_of(len(built.files) - len(dear), 'file')} more")
     lines += [
         f"From {base.version}: {size_of(base.stored)} instead of {size_of(base.full)}"
         f" ({base.stored / base.full:.1%})."
