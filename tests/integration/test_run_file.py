@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from looking import LOOKER, Looker, flip, looking
 from mounted_app import APP, PROGRAM, REF, Person, make_person, write_app
 from mounts import eventually, fuse_for_everybody, mounted_below
 from surroundings import Finished, Require, run
@@ -21,16 +22,6 @@ pytestmark = [pytest.mark.root, pytest.mark.usefixtures("sandbox")]
 RUNTIME = "org.example.Base/x86_64/stable"
 DATA = "data of the app\n"
 NOISE = random.Random(1).randbytes(1_000_000)
-LOOKER = """\
-import json, os, sys
-for line in sys.stdin:
-    try:
-        with open("/app/" + line.strip(), "rb", buffering=0) as file:
-            said = sum(len(piece) for piece in iter(lambda: file.read(1 << 16), b""))
-    except OSError as error:
-        said = os.strerror(error.errno)
-    print(json.dumps(said), flush=True)
-"""
 TERMINAL = """\
 import os, pty, sys
 answer, *argv = sys.argv[1:]
@@ -137,56 +128,12 @@ def nothing_is_left(person: Person, name: str = "one.holdall") -> bool:
     )
 
 
-class Looker:
-    """A program of the app's that reads a file whenever it is asked to."""
-
-    def __init__(self, person: Person, bundle: Path) -> None:
-        uid, gid = person.cli.user or (None, None)
-        words = ("run", bundle, "--command", "/usr/bin/python3", "--", "-I", "/app/look.py")
-        self.process = subprocess.Popen(
-            [person.cli.python, "-m", "holdall", *words],
-            env=dict(person.cli.environment),
-            cwd=person.home,
-            user=uid,
-            group=gid,
-            extra_groups=None if uid is None else [],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def __call__(self, path: str) -> object:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(f"{path}\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        return json.loads(line) if line else None
-
-    def close(self) -> str:
-        """End the app; what it and who showed its files complained of."""
-        return self.process.communicate(timeout=60)[1]
-
-
 @contextmanager
-def looking(person: Person, bundle: Path) -> Iterator[Looker]:
-    looker = Looker(person, bundle)
-    try:
+def looking_into(person: Person, bundle: Path) -> Iterator[Looker]:
+    """The app of a bundle, looking, for a while."""
+    with looking(person, bundle) as looker:
         assert looker("data") == len(DATA)
         yield looker
-    finally:
-        looker.process.kill()
-        looker.process.communicate()
-
-
-def flip(path: Path, at: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte[0] ^ 1]))
 
 
 def first_frame(bundle: Path) -> int:
@@ -376,7 +323,7 @@ def test_a_file_that_is_cut_short_is_refused(root: Person) -> None:
 def test_a_flipped_byte_in_a_frame_fails_just_what_needs_it(person: Person) -> None:
     bundle = person.home / "one.holdall"
     flip(bundle, first_frame(bundle) + 500_000)
-    with looking(person, bundle) as looker:
+    with looking_into(person, bundle) as looker:
         assert looker("noise") == "Input/output error"
         assert looker("data") == len(DATA)
         complaint = looker.close()
@@ -399,14 +346,14 @@ def replace(bundle: Path) -> None:
 @pytest.mark.parametrize("change", [unlink, replace])
 def test_the_file_may_go_while_it_runs(person: Person, change: Callable[[Path], None]) -> None:
     bundle = person.home / "one.holdall"
-    with looking(person, bundle) as looker:
+    with looking_into(person, bundle) as looker:
         change(bundle)
         assert looker("noise") == len(NOISE)
 
 
 def test_who_writes_into_the_file_is_found_out(person: Person) -> None:
     bundle = person.home / "one.holdall"
-    with looking(person, bundle) as looker:
+    with looking_into(person, bundle) as looker:
         size = bundle.stat().st_size
         with bundle.open("r+b") as file:
             file.seek(size // 4)
@@ -416,7 +363,7 @@ def test_who_writes_into_the_file_is_found_out(person: Person) -> None:
 
 
 def test_a_killed_launcher_leaves_nothing(person: Person) -> None:
-    with looking(person, person.home / "one.holdall") as looker:
+    with looking_into(person, person.home / "one.holdall") as looker:
         assert not nothing_is_left(person)
         os.kill(looker.process.pid, signal.SIGKILL)
         assert eventually(lambda: nothing_is_left(person))
@@ -425,7 +372,7 @@ def test_a_killed_launcher_leaves_nothing(person: Person) -> None:
 
 def test_a_killed_server_ends_no_more_than_reading(person: Person) -> None:
     bundle = person.home / "one.holdall"
-    with looking(person, bundle) as looker:
+    with looking_into(person, bundle) as looker:
         (server,) = processes_holding(bundle)
         os.kill(server, signal.SIGKILL)
         assert eventually(lambda: not processes_holding(bundle))
@@ -437,7 +384,7 @@ def test_a_killed_server_ends_no_more_than_reading(person: Person) -> None:
 
 def test_ps_lists_what_runs_uninstalled_each_time_it_does(person: Person) -> None:
     bundle = person.home / "one.holdall"
-    with looking(person, bundle), looking(person, bundle) as second:
+    with looking_into(person, bundle), looking_into(person, bundle) as second:
         rows = person.told_by_ps()
         assert [(row["ref"], row["version"], row["note"]) for row in rows] == [
             (REF, "1.0", "not installed")
@@ -452,7 +399,7 @@ def test_ps_lists_what_runs_uninstalled_each_time_it_does(person: Person) -> Non
 
 def test_the_same_release_may_be_installed_and_removed_meanwhile(person: Person) -> None:
     bundle = person.home / "one.holdall"
-    with looking(person, bundle) as looker:
+    with looking_into(person, bundle) as looker:
         person.cli("install", bundle, "--form", "live")
         assert person.run(person.stub).stdout.startswith(DATA)
         assert [bool(row["installed"]) for row in person.told_by_ps()] == [False]
@@ -463,7 +410,7 @@ def test_the_same_release_may_be_installed_and_removed_meanwhile(person: Person)
 
 def test_the_server_has_no_rights_and_little_open(person: Person) -> None:
     bundle = person.home / "one.holdall"
-    with looking(person, bundle):
+    with looking_into(person, bundle):
         (server,) = processes_holding(bundle)
         status = Path(f"/proc/{server}/status").read_text()
         held = {str(fd.readlink()) for fd in Path(f"/proc/{server}/fd").iterdir()}
@@ -478,7 +425,7 @@ def test_long_frames_are_served_as_they_are_in_bounded_memory(root: Person) -> N
     files = {f"text{number}": bytes([number]) + text for number in range(12)}
     make(root, "long", "--frame-size", "8M", "--level", "1", files={**FILES, **files})
     bundle = root.home / "long.holdall"
-    with looking(root, bundle) as looker:
+    with looking_into(root, bundle) as looker:
         for name in (*files, *reversed(files)):
             assert looker(name) == len(files[name])
         (server,) = processes_holding(bundle)
@@ -514,7 +461,7 @@ def test_a_dry_run_says_what_would_be_run_and_changes_nothing(person: Person) ->
         ("gone.holdall", 3, "There is no bundle gone.holdall"),
         ("./gone", 3, "There is no bundle ./gone"),
         ("one", 2, "one is a folder; `holdall build one -o FILE` makes a bundle of it"),
-        ("one/holdall.toml", 4, "This is not a holdall bundle"),
+        ("one/holdall.toml", 4, "one/holdall.toml: This is not a holdall bundle"),
         ("pipe.holdall", 2, "pipe.holdall is no regular file"),
         ("inc.holdall", 2, "inc.holdall is an increment, which makes"),
         ("base.holdall", 2, "org.example.Base/x86_64/stable is a runtime"),
@@ -542,6 +489,11 @@ def test_what_cannot_be_run_gets_a_sentence(
     done = run_it(root, word, expect=status)
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_an_option_that_was_meant_for_the_app_gets_a_hint(root: Person) -> None:
+    told = run_it(root, "one.holdall", "--new-window", expect=2).stderr
+    assert "--new-window; write -- before what is for the app." in told
 
 
 def test_a_file_that_may_not_be_read_says_so(request: pytest.FixtureRequest) -> None:

@@ -135,12 +135,21 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, Row]:
             _command(row).arguments(child)
     if name is not None and row is None:
         raise UsageError(f"There is no command {name!r}; `holdall --help` lists them.")
-    arguments = parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        raise UsageError(f"Unrecognized arguments: {' '.join(unknown)}; {_advice(row)}.")
     if row is None:
         parser.print_help()
         raise SystemExit(2)
     arguments.rest = rest
     return arguments, row
+
+
+def _advice(row: Row | None) -> str:
+    """What helps who wrote options that a command does not have."""
+    if row is not None and row.name == "run":
+        return "write -- before what is for the app"
+    return f"see `holdall {row.name} --help`" if row else "see `holdall --help`"
 
 
 def _outer() -> "tuple[_Parser, argparse._SubParsersAction[_Parser]]":

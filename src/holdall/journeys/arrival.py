@@ -93,15 +93,16 @@ class Arrival(NamedTuple):
                 f"{self.path} was packed by a store, for itself; give the bundle of "
                 f"{release.manifest.id} {release.manifest.version} as its publisher made it."
             )
-        opened = open_preamble(
-            self.preamble,
-            tree_sha256=release.packing.tree,
-            index_sha256=release.packing.index,
-            tree_digest=release.tree_digest.raw,
-            image=release.packing.image,
-        )
+        with _told_of(self.path):
+            opened = open_preamble(
+                self.preamble,
+                tree_sha256=release.packing.tree,
+                index_sha256=release.packing.index,
+                tree_digest=release.tree_digest.raw,
+                image=release.packing.image,
+            )
         if opened.tree.size != release.size or len(opened.tree.entries) != release.entries:
-            raise CorruptError("The bundle's tree does not have the size its release says.")
+            raise CorruptError(f"The tree of {self.path} does not have the size its release says.")
         return opened
 
     def source(self, opened: Opened, work: str = "") -> "BundleSource | ImageSource":
@@ -164,7 +165,7 @@ def arriving(path: str) -> Iterator[Arrival]:
         ) from error
     with stream:
         seekable = stream.seekable() and stream.tell() == 0
-        with plain_errors(f"{path} cannot be read"):
+        with plain_errors(f"{path} cannot be read"), _told_of(path):
             preamble = read_preamble(stream)
         if seekable and os.fstat(stream.fileno()).st_size != preamble.size:
             raise CorruptError(f"The bundle {path} is cut short or has something after its end.")
@@ -188,9 +189,20 @@ def _fetched(address: str) -> Iterator[Arrival]:
 
 def arrived(path: str, stream: BinaryIO, preamble: Preamble) -> Arrival:
     """What comes behind `preamble` in a stream; checks its signatures, raises CorruptError."""
-    signed = open_envelope(preamble.envelope)
+    with _told_of(path):
+        signed = open_envelope(preamble.envelope)
     digest = sha256(signed.payload).hexdigest()
     return Arrival(path, stream, False, preamble, signed, digest)  # noqa: FBT003 - a field
+
+
+@contextmanager
+def _told_of(path: str) -> Iterator[None]:
+    """What is found corrupt is told with the name of the bundle before it."""
+    try:
+        yield
+    except CorruptError as error:
+        name = "Standard input" if path == STREAM else path
+        raise type(error)(f"{name}: {error}") from error
 
 
 class Remains(NamedTuple):
