@@ -187,6 +187,21 @@ def test_rollback_goes_to_the_version_before_or_to_any(bench: Workbench, bundles
     assert rows[-1]["active"]
 
 
+def test_a_version_that_was_removed_is_not_told_of_as_active(
+    bench: Workbench, bundles: Bundles
+) -> None:
+    install(bench, bundles, *VERSIONS)
+    bench.expect(0, "remove", APP, "--version", "1.0")
+    rows = bench.expect(0, "--json", "history", APP).json()
+    assert isinstance(rows, list)
+    assert [(row["version"], row["installed"], row["active"]) for row in rows] == [
+        ("1.0", False, False),
+        ("2.0", True, False),
+        ("3.0", True, True),
+        ("1.0", False, False),
+    ]
+
+
 def test_du_says_what_du_says(bench: Workbench, store: Path, bundles: Bundles) -> None:
     install(bench, bundles, *VERSIONS)
     rows = bench.expect(0, "--json", "du").json()

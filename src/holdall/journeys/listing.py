@@ -122,7 +122,8 @@ def signers(deployment: Deployment) -> list[str]:
 def events(host: Host, pattern: RefPattern) -> list[dict[str, Any]]:
     """What happened to an app, oldest first.
 
-    Each with whether that version is still installed and active.
+    Each with whether that version is still installed and active. When one was removed, `release` is
+    what was active then.
     """
     ref = host.catalog.resolve(pattern)
     active = host.catalog.active(ref)
@@ -133,8 +134,9 @@ def events(host: Host, pattern: RefPattern) -> list[dict[str, Any]]:
             "action": event["action"],
             "version": event.get("version", ""),
             "release": event.get("release"),
-            "installed": event.get("release") in installed,
-            "active": active is not None and event.get("release") == active.digest,
+            "installed": there and event.get("release") in installed,
+            "active": there and active is not None and event.get("release") == active.digest,
         }
         for event in history(host.layout, ref)
+        for there in (event["action"] != "remove",)
     ]
