@@ -159,7 +159,7 @@ def test_a_bundle_of_a_later_format_is_refused(
     victim: Victim, update: bytes, tmp_path: Path, at: int
 ) -> None:
     path = tmp_path / "later.holdall"
-    path.write_bytes(update[:at] + b"\4" + update[at + 1 :])
+    path.write_bytes(update[:at] + b"\x40" + update[at + 1 :])
     assert "newer" in victim.refuses("install", path).message
 
 
