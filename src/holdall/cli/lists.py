@@ -12,6 +12,8 @@ from holdall.model.ref import RefPattern
 from holdall.store.steady import chosen_anew, steadily
 from holdall.system.files import each_child
 
+_EMPTY = ("", [], None)
+
 
 def _list(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     recover_if_needed(host, out.report)
@@ -78,12 +80,9 @@ def _info_lines(facts: dict[str, object]) -> list[str]:
     lines = []
     for name, value in shown.items():
         if isinstance(value, dict):
-            lines += (
-                [f"{name}:", *(f"  {key}: {_plain(item)}" for key, item in value.items())]
-                if value
-                else []
-            )
-        elif value not in ("", [], None):
+            told = [f"  {key}: {_plain(item)}" for key, item in value.items() if item not in _EMPTY]
+            lines += [f"{name}:", *told] if told else []
+        elif value not in _EMPTY:
             lines.append(f"{name}: {_plain(value)}")
     return lines
 
