@@ -66,9 +66,10 @@ def lay_down(
         if workshop.spoiled:
             rest = layup._replace(loans=(), fresh=workshop.missing())
             if paths := uncovered(rest.fresh, source):
+                more = f" and {len(paths) - 1} more are" if len(paths) > 1 else " is"
                 raise NotFoundError(
-                    f"{len(paths)} files that an installed version should have are missing or "
-                    f"changed there, such as {paths[0]!a}; give the full bundle too."
+                    f"Of what an installed version should have, {paths[0]!a}{more} missing or "
+                    "changed; give the full bundle too."
                 )
             again = _Workshop(rest, source, root, verity=verity, give=give, passing=passing)
             again.run(report)
