@@ -12,7 +12,7 @@ from holdall.model.ref import RefPattern
 from holdall.store.steady import chosen_anew, steadily
 from holdall.system.files import each_child
 
-_EMPTY = ("", [], None)
+_EMPTY: tuple[object, ...] = ("", [], None)
 
 
 def _list(arguments: argparse.Namespace, host: Host, out: Output) -> int:
