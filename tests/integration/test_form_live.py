@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from looking import NOISE, OUTPUT, Looker, build, flip, make_looker
+from looking import NOISE, OUTPUT, Looker, build, flip, looking, make_looker
 from mounted_app import APP, PROGRAM, Person, without_fuse, write_app
 from mounts import answering, eventually, fuse_for_everybody, mounted_below
 from surroundings import Require
@@ -39,11 +39,9 @@ def live(person: Person) -> Person:
 @pytest.fixture
 def looker(live: Person) -> Iterator[Looker]:
     """The app, looking."""
-    looker = Looker(live)
-    assert looker("data") == len(OUTPUT)
-    yield looker
-    looker.process.kill()
-    looker.process.communicate()
+    with looking(live) as looker:
+        assert looker("data") == len(OUTPUT)
+        yield looker
 
 
 def record(person: Person) -> dict[str, object]:

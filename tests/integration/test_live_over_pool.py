@@ -6,15 +6,14 @@ As root and as an ordinary user.
 import ctypes
 import json
 import os
-import random
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from looking import NOISE, OUTPUT, Looker, flip, looking
 from mounted_app import APP, PROGRAM, Person, make_person, write_app
 from mounts import answering, eventually, fuse_for_everybody
 from surroundings import Require, not_here
@@ -22,9 +21,7 @@ from surroundings import Require, not_here
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("sandbox")]
 
 OTHER = "org.example.Other"
-NOISE = random.Random(1).randbytes(2_000_000)
 PAGES = -(-len(NOISE) // 4096)
-OUTPUT = "data of the app\n"
 LOOKER = """\
 import ctypes, json, os, sys
 held = None
@@ -97,48 +94,12 @@ def shared(person: Person) -> Person:
     return person
 
 
-class Looker:
-    """A program of the app's that looks whenever it is asked to."""
-
-    def __init__(self, person: Person) -> None:
-        uid, gid = person.cli.user or (None, None)
-        self.process = subprocess.Popen(
-            [person.stub, "-I", "/app/look.py"],
-            env={**person.cli.environment, "HOLDALL_COMMAND": "/usr/bin/python3"},
-            cwd=person.home,
-            user=uid,
-            group=gid,
-            extra_groups=None if uid is None else [],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, verb: str, path: str = "") -> object:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(f"{verb} {path}\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        return json.loads(line) if line else None
-
-    @property
-    def is_over_pool(self) -> bool:
-        kinds = self("mounts")
-        assert isinstance(kinds, list)
-        assert any(kind in {"overlay", "fuse.holdall"} for kind in kinds)
-        return "fuse.holdall" not in kinds
-
-
-@contextmanager
-def looking(person: Person) -> Iterator[Looker]:
-    """The app, looking, for a while."""
-    looker = Looker(person)
-    try:
-        yield looker
-    finally:
-        looker.process.kill()
-        looker.process.communicate()
+def is_over_pool(looker: Looker) -> bool:
+    """Whether the app sees an overlay and not what the bundle alone is shown as."""
+    kinds = looker("mounts")
+    assert isinstance(kinds, list)
+    assert any(kind in {"overlay", "fuse.holdall"} for kind in kinds)
+    return "fuse.holdall" not in kinds
 
 
 def record(person: Person) -> dict[str, object]:
@@ -157,14 +118,10 @@ def others_noise(person: Person) -> Path:
     return (person.store / f"active/{OTHER}/x86_64/stable").resolve() / "files/noise"
 
 
-def flip(path: Path) -> None:
-    """Change a byte, and nothing else that could be seen."""
+def spoil(path: Path) -> None:
+    """Change a bit, and nothing else that could be seen."""
     status = path.stat()
-    with path.open("r+b") as file:
-        file.seek(1_000_000)
-        byte = file.read(1)
-        file.seek(1_000_000)
-        file.write(bytes([byte[0] ^ 1]))
+    flip(path, 1_000_000)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
@@ -197,7 +154,7 @@ def test_what_the_pool_has_is_its_own_inode_and_read_by_the_kernel(shared: Perso
     assert held[NOISE].stat().st_ino == others_noise(shared).stat().st_ino
     assert record(shared)["objects"] == len(held)
     with looking(shared) as looker:
-        assert looker.is_over_pool
+        assert is_over_pool(looker)
         assert looker("read", "noise") == len(NOISE)
         assert looker("read", "data") == len(OUTPUT)
         assert looker("list") == ["bin", "data", "look.py", "noise"]
@@ -226,7 +183,7 @@ def test_an_increment_keeps_what_is_shared(shared: Person) -> None:
     shared.cli("update", shared.home / "two.inc")
     assert objects(shared)[NOISE].stat().st_ino == others_noise(shared).stat().st_ino
     with looking(shared) as looker:
-        assert looker.is_over_pool
+        assert is_over_pool(looker)
         assert looker("read", "data") == len(OUTPUT) + len("more\n")
         assert looker("read", "noise") == len(NOISE)
     shared.cli("verify")
@@ -237,7 +194,7 @@ def test_without_a_pool_nothing_is_made_but_the_bundle(person: Person) -> None:
     assert record(person)["objects"] == 0
     assert not (person.deployment / "objects").exists()
     with looking(person) as looker:
-        assert not looker.is_over_pool
+        assert not is_over_pool(looker)
 
 
 def test_a_pool_that_has_less_than_half_is_let_be(person: Person) -> None:
@@ -278,7 +235,7 @@ def test_objects_are_kept_while_they_are_needed(shared: Person) -> None:
     shared.cli("remove", OTHER)
     shared.cli("gc")
     with looking(shared) as looker:
-        assert looker.is_over_pool
+        assert is_over_pool(looker)
         assert looker("read", "noise") == len(NOISE)
     shared.cli("remove", APP)
     shared.cli("gc")
@@ -310,7 +267,7 @@ def test_a_missing_object_is_missed_only_by_its_file_and_until_the_next_start(
         assert looker("read", "noise") in {"No such file or directory", "Input/output error"}
         assert looker("read", "bin/mounted") == len(PROGRAM)
     with looking(shared) as again:
-        assert again.is_over_pool
+        assert is_over_pool(again)
         assert again("read", "noise") == len(NOISE)
     assert "with others are missing: 1" in shared.cli("verify", APP, expect=4).stdout
     shared.cli("repair", shared.home / "one.holdall")
@@ -319,7 +276,7 @@ def test_a_missing_object_is_missed_only_by_its_file_and_until_the_next_start(
 
 
 def test_a_changed_object_is_found_and_mended(shared: Person) -> None:
-    flip(objects(shared)[NOISE])
+    spoil(objects(shared)[NOISE])
     assert "noise: what it shares" in shared.cli("verify", APP, expect=4).stdout
     shared.cli("repair", shared.home / "one.holdall")
     shared.cli("verify", APP)
@@ -329,7 +286,7 @@ def test_a_changed_object_is_found_and_mended(shared: Person) -> None:
 
 def test_a_changed_frame_is_found_though_the_pool_has_its_content(shared: Person) -> None:
     bundle = shared.deployment / "bundle"
-    flip(bundle)
+    spoil(bundle)
     assert "noise" in shared.cli("verify", APP, expect=4).stdout
     with looking(shared) as looker:
         assert looker("read", "noise") == len(NOISE)
@@ -341,7 +298,7 @@ def test_where_no_overlay_is_to_be_had_all_comes_from_the_bundle(
     shared.run(shared.stub)
     stacked(shared.store)
     with looking(shared) as looker:
-        assert not looker.is_over_pool
+        assert not is_over_pool(looker)
         assert looker("read", "noise") == len(NOISE)
     done = shared.run(shared.stub)
     assert (done.stdout.splitlines()[0] + "\n", done.returncode) == (OUTPUT, 5)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from looking import NOISE, OUTPUT, Looker, flip, make_looker
+from looking import NOISE, OUTPUT, Looker, flip, looking, make_looker
 from mounted_app import APP, Person, without_fuse
 from mounts import answering, eventually, fuse_for_everybody
 from surroundings import Require
@@ -114,11 +114,9 @@ def live(request: pytest.FixtureRequest) -> Person:
 @pytest.fixture
 def looker(live: Person) -> Iterator[Looker]:
     """The app, looking."""
-    looker = Looker(live)
-    assert looker("data") == len(OUTPUT)
-    yield looker
-    looker.process.kill()
-    looker.process.communicate()
+    with looking(live) as looker:
+        assert looker("data") == len(OUTPUT)
+        yield looker
 
 
 def first_frame(person: Person) -> int:

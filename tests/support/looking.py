@@ -6,7 +6,8 @@ Must not import holdall.
 import json
 import random
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,13 +50,23 @@ def build(person: Person, name: str, *options: str) -> None:
 
 
 class Looker:
-    """A program of the app's that reads a file whenever it is asked to."""
+    """The app's look.py, which reads a file whenever it is asked to.
 
-    def __init__(self, person: Person) -> None:
+    It is started from the `bundle`, or as it is installed.
+    """
+
+    def __init__(self, person: Person, bundle: Path | None = None) -> None:
         uid, gid = person.cli.user or (None, None)
+        environment = dict(person.cli.environment)
+        words: tuple[str | Path, ...] = (person.stub, "-I", "/app/look.py")
+        if bundle:
+            holdall = (person.cli.python, "-m", "holdall")
+            words = (*holdall, "run", bundle, "--command", "/usr/bin/python3", "--", *words[1:])
+        else:
+            environment["HOLDALL_COMMAND"] = "/usr/bin/python3"
         self.process = subprocess.Popen(
-            [person.stub, "-I", "/app/look.py"],
-            env={**person.cli.environment, "HOLDALL_COMMAND": "/usr/bin/python3"},
+            words,
+            env=environment,
             cwd=person.home,
             user=uid,
             group=gid,
@@ -64,12 +75,13 @@ class Looker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
-    def __call__(self, path: str) -> object:
+    def __call__(self, *words: str) -> object:
         assert self.process.stdin
         assert self.process.stdout
-        self.process.stdin.write(f"{path}\n")
+        self.process.stdin.write(f"{' '.join(words)}\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         return json.loads(line) if line else None
@@ -77,6 +89,17 @@ class Looker:
     def close(self) -> str:
         """End the app; what it and who showed its files complained of."""
         return self.process.communicate(timeout=60)[1]
+
+
+@contextmanager
+def looking(person: Person, bundle: Path | None = None) -> Iterator[Looker]:
+    """The app, looking, for a while."""
+    looker = Looker(person, bundle)
+    try:
+        yield looker
+    finally:
+        looker.process.kill()
+        looker.process.communicate()
 
 
 def flip(path: Path, at: int) -> None:
