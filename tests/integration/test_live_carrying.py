@@ -207,7 +207,7 @@ def test_damage_to_what_is_needed_is_told_and_healed(
     """One that would be carried, and one that the increment builds on."""
     damage(person, data_of(number)[12_000:12_064])
     said = update(person, "v2.inc", expect=status)
-    assert re.search(r"such as 'f05[4-6]'|\('data', 'f020'", said), said
+    assert re.search(r"have, 'f05[4-6]'|\('data', 'f020'", said), said
     assert "give the full bundle" in said
     assert active(person) == "1.0"
     assert is_tidy(person)

@@ -186,13 +186,15 @@ def _opened(place: Place) -> Iterator[Older]:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise NotFoundError(
-            f"{path} is missing; `holdall repair` or install the app again."
+            f"{path} is missing; `holdall repair --from FILE` puts it back."
         ) from error
     try:
         before = os.pread(fd, packing.first, 0)
         as_it_was = hashlib.sha256(before).hexdigest() == place.record["before"]
         if not as_it_was or os.fstat(fd).st_size != packing.size:
-            raise CorruptError(f"{path} is not what was installed; `holdall repair` mends it.")
+            raise CorruptError(
+                f"{path} is not what was installed; `holdall repair --from FILE` mends it."
+            )
         yield Older(fd, packing, before)
     finally:
         os.close(fd)
