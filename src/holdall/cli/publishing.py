@@ -254,7 +254,7 @@ def _build_arguments(parser: argparse.ArgumentParser) -> None:
         "--frame-size",
         metavar="BYTES",
         type=_size,
-        help="cut into frames of at most this many bytes, such as 256K: small for random access",
+        help="cut into frames of at most this many bytes, such as 640K: short ones for live",
     )
     parser.add_argument("--level", metavar="N", type=_level, help="zstd level, 1 to 22 (19)")
     parser.add_argument(

@@ -241,7 +241,7 @@ class BundleSource:
         parts = {self._parts[batch.number].group: batch.number for batch in batches}
         for number, group in enumerate(self._groups):
             for frame in group.frames:
-                stored = _checked(frame, exactly(stream, frame.stored))
+                stored = self._checked(frame, exactly(stream, frame.stored))
                 os.lseek(self._fd, self._first + frame.offset, os.SEEK_SET)
                 write_all(self._fd, stored)
             if number in parts:
@@ -284,20 +284,31 @@ class BundleSource:
         frames = [frame for group in self._groups for frame in group.frames]
         if self._stream is not None:
             for frame in frames:
-                yield _checked(frame, exactly(self._stream, frame.stored))
+                yield self._checked(frame, exactly(self._stream, frame.stored))
             _check_end(self._stream)
         else:
             for frame in self._bring(frames) if self._bring else frames:
-                yield _checked(frame, os.pread(self._fd, frame.stored, self._first + frame.offset))
+                yield self._checked(
+                    frame, os.pread(self._fd, frame.stored, self._first + frame.offset)
+                )
 
     def decode(self, frame: Frame) -> Iterator[bytes]:
         """The slice of the stream a frame holds, in pieces, checked before it is decoded."""
         stored = os.pread(self._fd, frame.stored, self._first + frame.offset)
-        return decompress_pieces(_checked(frame, stored), frame.raw)
+        return decompress_pieces(self._checked(frame, stored), frame.raw)
 
     def _punch(self, frames: Sequence[Frame]) -> None:
         first, last = frames[0], frames[-1]
         punch_hole(self._fd, self._first + first.offset, last.offset + last.stored - first.offset)
+
+    def _checked(self, frame: Frame, stored: bytes) -> bytes:
+        """The same bytes, which are those of a frame; raises CorruptError."""
+        if len(stored) != frame.stored:
+            raise CorruptError("The bundle is cut short.")
+        if sha256(stored).digest() != frame.sha256:
+            where = self._first + frame.offset
+            raise CorruptError(f"The bundle's frame at {where} is not what the publisher signed.")
+        return stored
 
 
 class _Part(NamedTuple):
@@ -365,17 +376,6 @@ def _holding(group: Group, places: Iterable[Place]) -> list[Frame]:
 def _check_end(stream: BinaryIO) -> None:
     if stream.read(1):
         raise CorruptError("The bundle goes on after its end.")
-
-
-def _checked(frame: Frame, stored: bytes) -> bytes:
-    """The same bytes, which are those of a frame; raises CorruptError."""
-    if len(stored) != frame.stored:
-        raise CorruptError("The bundle is cut short.")
-    if sha256(stored).digest() != frame.sha256:
-        raise CorruptError(
-            f"The bundle's frame at {frame.offset} is not what the publisher signed."
-        )
-    return stored
 
 
 def exactly(stream: BinaryIO, size: int) -> bytes:

@@ -157,5 +157,6 @@ class FrameContents:
         offset, stored = offsets[number], offsets[number + 1] - offsets[number]
         data = os.pread(self._fd, stored, self._first + offset)
         if sha256(data).digest() != hashes[32 * number : 32 * number + 32]:
-            raise CorruptError(f"The bundle's frame at {offset} is not what the publisher signed.")
+            where = self._first + offset
+            raise CorruptError(f"The bundle's frame at {where} is not what the publisher signed.")
         return decompress(data, starts[number + 1] - starts[number])

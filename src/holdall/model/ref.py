@@ -45,6 +45,11 @@ class RefPattern(NamedTuple):
     def parse(cls, text: str) -> "RefPattern":
         """Read a ref as people type it; raises UsageError when it cannot name anything."""
         parts = text.split("/")
+        if text.startswith((".", "/")):
+            raise UsageError(
+                f"{text!r} is a path, and this takes the id of what is installed; `holdall list` "
+                "has them."
+            )
         if len(parts) > 3:
             raise UsageError(f"{text!r} is not a ref: write id, id//branch or id/arch/branch.")
         arch = parts[1] if len(parts) > 1 and parts[1] else None
