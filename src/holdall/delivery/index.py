@@ -116,10 +116,7 @@ def parse(data: bytes, sizes: list[int]) -> Index:
 
     Raises CorruptError when the two do not fit.
     """
-    try:
-        wire = msgspec.msgpack.decode(data, type=_Wire)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise CorruptError("The bundle's index cannot be read.") from error
+    wire = _decoded(data)
     if (
         wire.format != FORMAT
         or not _frames_fit(wire)
@@ -151,8 +148,11 @@ def parse(data: bytes, sizes: list[int]) -> Index:
 
 
 def chart(data: bytes, sizes: list[int]) -> Chart:
-    """The chart of an index's bytes, which have been parsed before, for the same tree."""
-    wire = msgspec.msgpack.decode(data, type=_Wire)
+    """The chart of an index's bytes, which have been parsed before, for the same tree.
+
+    Raises CorruptError for those of something else.
+    """
+    wire = _decoded(data)
     lengths = [_padded(sizes[content]) for content in wire.order]
     ends = accumulate(map(add, lengths, (UNIT * skip for skip in wire.skips)))
     places = [0] * len(sizes)
@@ -179,6 +179,13 @@ def groups(index: Index) -> list[Group]:
     if at < len(places):
         raise CorruptError("The bundle's index has contents beyond its last frame.")
     return made
+
+
+def _decoded(data: bytes) -> _Wire:
+    try:
+        return msgspec.msgpack.decode(data, type=_Wire)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise CorruptError("The bundle's index cannot be read.") from error
 
 
 def _end(frame: Frame) -> int:

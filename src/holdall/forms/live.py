@@ -9,8 +9,10 @@ What stands before the frames, tree and index among it, was checked from the sig
 was installed; its SHA-256 is in the record, and looked at before anything is mounted.
 """
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -182,19 +184,26 @@ def _opened(place: Place) -> Iterator[Older]:
     path = f"{place.folder}/{_BUNDLE}"
     tree, index, *rest = place.record["packing"]
     packing = Packing(tuple(tree), tuple(index), *rest)
+    spoiled = CorruptError(
+        f"{path} is not what was installed; `holdall repair --from FILE` mends it."
+    )
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # a pipe in its place is not waited for
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise NotFoundError(
             f"{path} is missing; `holdall repair --from FILE` puts it back."
         ) from error
+    except OSError as error:
+        raise spoiled if error.errno in {errno.ELOOP, errno.ENXIO} else error from error
     try:
+        status = os.fstat(fd)
+        # a record may say anything: what it says is read only where the file has as much
+        if not stat.S_ISREG(status.st_mode) or not packing.first <= packing.size == status.st_size:
+            raise spoiled
         before = os.pread(fd, packing.first, 0)
-        as_it_was = hashlib.sha256(before).hexdigest() == place.record["before"]
-        if not as_it_was or os.fstat(fd).st_size != packing.size:
-            raise CorruptError(
-                f"{path} is not what was installed; `holdall repair --from FILE` mends it."
-            )
+        if hashlib.sha256(before).hexdigest() != place.record["before"]:
+            raise spoiled
         yield Older(fd, packing, before)
     finally:
         os.close(fd)

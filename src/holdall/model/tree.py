@@ -147,10 +147,7 @@ def parse(data: bytes, *, parsed_before: bool = False) -> Tree:
     """
     if len(data) > MAX_BYTES:
         raise CorruptError(f"The tree is {len(data)} bytes long; more than {MAX_BYTES} is refused.")
-    try:
-        wire = msgspec.msgpack.decode(data, type=_Wire)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise CorruptError(f"The tree cannot be read: {error}.") from error
+    wire = _decoded(data)
     if wire.format != FORMAT:
         raise CorruptError(
             f"The tree has format {wire.format}; this holdall reads format {FORMAT}."
@@ -182,8 +179,11 @@ class Outline(NamedTuple):
 
 
 def outline(data: bytes) -> Outline:
-    """The outline of a tree's bytes, which have been parsed before."""
-    wire = msgspec.msgpack.decode(data, type=_Wire)
+    """The outline of a tree's bytes, which have been parsed before.
+
+    Raises CorruptError for those of something else.
+    """
+    wire = _decoded(data)
     fresh = itertools.count()
     return Outline(
         wire.paths,
@@ -256,6 +256,13 @@ def check_path(path: str) -> None:
 def check_link(path: str, target: str) -> None:
     """Raise UsageError when a symbolic link to `target` could not stand in a tree."""
     _check_target(path, target, UsageError)
+
+
+def _decoded(data: bytes) -> _Wire:
+    try:
+        return msgspec.msgpack.decode(data, type=_Wire)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptError(f"The tree cannot be read: {error}.") from error
 
 
 def _entries(wire: _Wire) -> list[Entry]:
