@@ -8,6 +8,7 @@ and every content that is packed has its digest.
 import os
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -16,8 +17,9 @@ from holdall.delivery import index as indexes
 from holdall.delivery import pack as packer
 from holdall.delivery.bundle import Preamble
 from holdall.delivery.carrying import Copy, Laid
-from holdall.delivery.index import Frame, Group
-from holdall.delivery.layout import BLOCK, LOCAL, Head
+from holdall.delivery.index import Frame, Group, Place
+from holdall.delivery.layout import BLOCK, LOCAL, Head, parse_head
+from holdall.delivery.random import FrameContents
 from holdall.delivery.zstandard import compress, sized
 from holdall.errors import CorruptError
 from holdall.forms.port import Filled, Older, Packing
@@ -34,6 +36,7 @@ FRAME_SIZE: Final = 256 * 2**10
 
 _LEVEL: Final = 3
 _PIECE: Final = 2**18
+_CONTENTS_A_TASK: Final = 512
 
 
 class _Carried(NamedTuple):
@@ -72,23 +75,59 @@ def _length(older: Older | None) -> int:
 
 
 def _carried(tree: Tree, older: Older) -> _Carried:
-    """The frames that are worth it and are what they were."""
+    """The frames that are worth it and are what they were, with contents that are the tree's."""
     fd, packing, before = older
     encoded, index_encoded = sections(packing, before)
     outline = trees.outline(encoded)
     index = indexes.parse(index_encoded, outline.sizes)
     wanted = {number for number, one in enumerate(outline.digests) if one in tree.contents}
     size = carrying.stream_size(tree.contents.values())
+    # where contents lie in a bundle that came is its publisher's word only, and not yet this one's
+    unsure = set() if parse_head(before).is_local else set(wanted)
+    chart = indexes.chart(index_encoded, outline.sizes)
     right: set[Frame] = set()
     while True:
         groups = carrying.worth_carrying(index, wanted, size)
         unseen = {frame for group in groups for frame in group.frames} - right
         damaged = _damaged(fd, packing.first, sorted(unseen))
-        if not damaged:
-            break
         right |= unseen - damaged
         wanted -= carrying.touching(index, damaged)
+        if damaged:
+            continue
+        asked = [one for group in groups for one in group.places if one.content in unsure]
+        wrong = _wrong(
+            partial(FrameContents, fd, packing.first, chart, ahead=0), outline.digests, asked
+        )
+        if not wrong:
+            break
+        unsure -= {one.content for one in asked}
+        wanted -= wrong
     return _placed(groups, outline.digests, tree, packing.first)
+
+
+def _wrong(
+    reach: Callable[[list[bytes]], FrameContents], digests: list[bytes], asked: list[Place]
+) -> set[int]:
+    """The numbers of those contents that do not have their digest where the index says they are."""
+    spans = [asked[at : at + _CONTENTS_A_TASK] for at in range(0, len(asked), _CONTENTS_A_TASK)]
+
+    def found(span: list[Place]) -> set[int]:
+        contents = reach(digests)
+        return {one.content for one in span if not _is_right(contents, digests[one.content], one)}
+
+    with ThreadPoolExecutor(processors()) as pool:
+        return set[int]().union(*pool.map(found, spans))
+
+
+def _is_right(contents: FrameContents, digest: bytes, place: Place) -> bool:
+    hasher = Hasher()
+    try:
+        for at in range(0, place.size, _PIECE):
+            for piece in contents.read(digest, at, min(_PIECE, place.size - at)):
+                hasher.update(piece)
+    except (CorruptError, OSError):
+        return False
+    return hasher.digest() == digest
 
 
 def _placed(groups: list[Group], digests: list[bytes], tree: Tree, first: int) -> _Carried:
