@@ -63,6 +63,20 @@ def test_something_else_in_place_of_the_bundle_is_a_fault_that_can_be_mended(
     assert faults == [("", "bundle is missing or was changed")]
 
 
+def lead_out(objects: Path) -> None:
+    (objects.parent / "elsewhere").mkdir()
+    (objects.parent / "elsewhere/precious").touch()
+    objects.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("harm", [lead_out, os.mkfifo, Path.touch])
+def test_something_else_in_place_of_what_is_shared_is_a_fault(
+    kept: Kept, harm: Callable[[Path], None]
+) -> None:
+    harm(kept.bundle.with_name("objects"))
+    assert live.inspect(kept.place, Tree(()), fast=False) == [("", "objects is no folder any more")]
+
+
 def recorded(kept: Kept, at: int, value: object) -> Kept:
     told = list(kept.place.record["packing"])
     told[at] = value

@@ -232,12 +232,12 @@ def inspect(place: Place, tree: Tree, *, fast: bool) -> list[Fault]:
     """What of the objects of a place is not as it was made, by the paths that have the content."""
     count = int(place.record.get("objects", 0))
     folder = f"{place.folder}/{FOLDER}"
+    if os.path.lexists(folder) and (os.path.islink(folder) or not os.path.isdir(folder)):
+        return [("", f"{FOLDER} is no folder any more")]
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         names = []
-    except NotADirectoryError:
-        return [("", f"{FOLDER} is no folder any more")]
     known = {file.path: file for file in flat(tree).files}
     there = Tree(tuple(_as_found(known[name], folder) for name in sorted(names) if name in known))
     paths = {file.digest: file.path for file in reversed(tree.files)}
