@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ledger import EVIDENCE, GRADE, is_full
+from mounts import eventually
 from specimen import Specimen, Version, equip, fingerprint, pack
 from stand import CASES, Guest, Stand
 from surroundings import PYTHON, HoldallCli, environment_for, make_home
@@ -151,6 +152,8 @@ def test_a_second_version_of_a_real_app(
     empty = used(disk)
     stand.install(real.old, form=BEFORE.get(stand.case.form))
     stand.do("convert", real.app, "--form", stand.case.form)
+    # what lay otherwise is freed behind the command
+    assert eventually(lambda: not any(stand.store.glob("trash/*")))
     before = used(disk)
     had = forget(stand)
     with stand.guest() as first:
