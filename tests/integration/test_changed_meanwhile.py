@@ -154,7 +154,8 @@ def test_what_cannot_be_read_here_is_not_checked_and_no_fault(
 ) -> None:
     convert(PATTERN, host, Wanted(form="composefs"))
     store = ordinary_user.home / "copy"
-    shutil.copytree(host.layout.root, store, symlinks=True)
+    # what converting left in the trash is being freed meanwhile
+    shutil.copytree(host.layout.root, store, symlinks=True, ignore=shutil.ignore_patterns("trash"))
     ordinary_user.give(store)
     done = ordinary_user.holdall("--root", store, "verify", expect=7)
     assert "stable 2: not checked. This app lies in the form composefs" in done.stdout
