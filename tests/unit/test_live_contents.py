@@ -18,6 +18,7 @@ from holdall.model import tree as trees
 from holdall.model.tree import Tree
 from holdall.store.record import parse
 from holdall.trust.envelope import open_envelope
+from mounts import eventually
 from shown import REFUSALS, TINY, Kept, keep, walk
 
 NOISE = random.Random(3)
@@ -159,10 +160,34 @@ def test_no_more_is_decoded_ahead_than_is_soon_read() -> None:
     for number in range(1500):
         first.met(number)
     again = Habit(first.encoded, 2000, 2**20)
-    assert again.due() == list(range(8))
+    assert again.due() == list(range(40))
     assert again.due() == []
-    assert again.met(5) == [8]
+    assert again.met(5) == [40]
     assert again.met(1999) == []
+
+
+def test_a_start_that_was_foreseen_too_late_is_remembered() -> None:
+    long = Habit(b"", 2000, 2**20)
+    for number in range(200):
+        long.met(number)
+    start = Habit(long.encoded, 2000, 2**20)
+    for number in range(150, 170):
+        start.met(number)
+    again = Habit(start.encoded, 2000, 2**20)
+    assert again.due() == list(range(150, 170))
+    assert again.knows(160)
+    assert not again.knows(100)
+
+
+def test_using_an_app_for_long_does_not_hide_how_it_starts() -> None:
+    long = Habit(b"", 2000, 2**20)
+    for number in range(200):
+        long.met(number)
+    for read in (range(20), range(60)):
+        start = Habit(long.encoded, 2000, 2**20)
+        for number in reversed(read):
+            start.met(number)
+        assert not start.encoded
 
 
 def test_reading_everything_is_no_habit() -> None:
@@ -183,6 +208,36 @@ def test_a_habit_is_only_a_guess(kept: Kept) -> None:
     found, tree = contents(kept, ahead=TINY, habit=Habit(guess, len(numbers), TINY))
     for file in tree.files:
         assert b"".join(found.read(file.digest, 0, file.size)) == FILES[file.path]
+
+
+def test_memory_that_is_given_back_is_had_again(kept: Kept) -> None:
+    found, tree = contents(kept)
+    decoded = []
+    for _ in range(2):
+        for file in tree.files:
+            assert b"".join(found.read(file.digest, 0, file.size)) == FILES[file.path]
+        assert found.kept_bytes
+        found.rest()
+        assert not found.kept_bytes
+        decoded.append(found.decoded)
+    assert decoded == [decoded[0], 2 * decoded[0]]
+
+
+def test_it_is_busy_while_it_reads_ahead(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = len(charted(kept)[0].starts) - 1
+    go_on = threading.Event()
+    plain = FrameContents._decode  # noqa: SLF001
+
+    def slowly(self: FrameContents, number: int) -> bytes:
+        go_on.wait(60)
+        return plain(self, number)
+
+    monkeypatch.setattr(FrameContents, "_decode", slowly)
+    guess = b"".join(number.to_bytes(4, "little") for number in [0, *([1] * LONGEST)])
+    found, _ = contents(kept, ahead=TINY, habit=Habit(guess, count, TINY))
+    assert found.busy
+    go_on.set()
+    assert eventually(lambda: not found.busy)
 
 
 def test_a_content_there_is_not_is_told(kept: Kept) -> None:

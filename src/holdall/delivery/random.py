@@ -20,7 +20,7 @@ from holdall.delivery.index import Chart
 from holdall.delivery.zstandard import decompress
 from holdall.errors import CorruptError, NotFoundError
 
-BUDGET: Final = 32 * 2**20
+BUDGET: Final = 48 * 2**20
 """Bytes of decoded frames that are kept; two are in any case."""
 
 AHEAD: Final = 3 * 2**18
@@ -78,6 +78,18 @@ class FrameContents:
             number += 1
         return pieces
 
+    @property
+    def busy(self) -> bool:
+        """See `holdall.store.contents.RandomContents`."""
+        return bool(self._coming) or not self._orders.empty()
+
+    def rest(self) -> None:
+        """See `holdall.store.contents.RandomContents`."""
+        with self._lock:
+            self._kept.clear()
+            self._untouched.clear()
+            self.kept_bytes = 0
+
     def _frame(self, number: int) -> bytes:
         """A frame's slice of the stream, for somebody who reads it now."""
         with self._lock:
@@ -87,7 +99,7 @@ class FrameContents:
                 if number not in self._untouched:
                     return data
                 self._untouched.discard(number)
-            if number - 1 in self._kept:
+            if number - 1 in self._kept and not self._habit.knows(number):
                 self._order(self._following(number))
             self._order(self._habit.met(number))
         return data if data is not None else self._have(number)

@@ -58,3 +58,12 @@ class RandomContents(Protocol):
         was signed.
         """
         ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether it just makes ready what it expects to be read."""
+        ...
+
+    def rest(self) -> None:
+        """Keep no contents in memory; they are had again when they are read."""
+        ...

@@ -165,6 +165,7 @@ def _answer(serve: Serve, fd: int, device: int, keep: int | None) -> None:
         give_up_capabilities()
         complain.begin()
         files, finish, attribute = serve(fd, complain)
+        os.set_blocking(device, False)
         hold_to(reading_only(os.uname().machine))
     except Exception as error:  # noqa: BLE001 - a process of its own: nobody else will tell
         complain(f"what was mounted cannot be shown: {error}")

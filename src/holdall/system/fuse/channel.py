@@ -6,6 +6,9 @@ kernel says so to who answers.
 
 import errno
 import os
+import select
+from collections.abc import Iterator
+from time import monotonic as clock
 from typing import TYPE_CHECKING, Final
 
 from holdall.errors import UnsupportedError
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 DEVICE: Final = "/dev/fuse"
 _KIND: Final = "holdall"
+_LINGER: Final = 0.0002  # seconds to look out for the next request
+_QUIET: Final = 10_000  # milliseconds without a request, and memory is given back
 _ENDED: Final = errno.ENODEV
 # the request was given up, its sender was interrupted, or the kernel is just ending the connection
 _PASSING: Final = {errno.ENOENT, errno.EINTR, errno.EAGAIN}
@@ -56,22 +61,40 @@ def detached(device: int, name: str, *, everybody: bool) -> int:
 
 
 def converse(device: int, answers: "Answers") -> None:
-    """Answer until it is unmounted; raises OSError for what else goes wrong."""
-    read, write, answer = os.read, os.writev, answers.answer
+    """Answer until it is unmounted, on a device that does not block; raises OSError."""
+    write, answer = os.writev, answers.answer
+    for data in _requests(device, answers):
+        if reply := answer(data):
+            try:
+                write(device, reply)
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    raise
+
+
+def _requests(device: int, answers: "Answers") -> Iterator[bytes]:
+    """The requests until it is unmounted.
+
+    Whoever reads mostly asks again at once, and to wake a processor that sleeps takes longer than
+    most answers do. So the next request is looked out for a moment, unless something is being made
+    ready meanwhile: then the interpreter is left to that.
+    """
+    read, until = os.read, 0.0
+    waiting = select.poll()
+    waiting.register(device, select.POLLIN)
     while True:
         try:
-            data = read(device, REQUEST_SIZE)
+            yield read(device, REQUEST_SIZE)
+        except BlockingIOError:
+            if clock() < until and not answers.busy:
+                os.sched_yield()
+            elif not waiting.poll(_QUIET):
+                answers.rest()
+                waiting.poll()
         except OSError as error:
-            if error.errno in _PASSING:
-                continue
             if error.errno == _ENDED:
                 return
-            raise
-        reply = answer(data)
-        if reply is None:
-            continue
-        try:
-            write(device, reply)
-        except OSError as error:
             if error.errno not in _PASSING:
                 raise
+        else:
+            until = clock() + _LINGER
