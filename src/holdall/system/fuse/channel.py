@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEVICE: Final = "/dev/fuse"
 _KIND: Final = "holdall"
-_LINGER: Final = 0.0002  # seconds to look out for the next request
+_LINGER: Final = 0.00005  # seconds to look out for a request; as long as waking up takes
 _QUIET: Final = 10_000  # milliseconds without a request, and memory is given back
 _ENDED: Final = errno.ENODEV
 # the request was given up, its sender was interrupted, or the kernel is just ending the connection
