@@ -386,3 +386,23 @@ def test_a_command_that_is_killed_leaves_one_whole_volume(
         assert not place.file.exists()
         assert not (place.store / ".volume.tmp").exists()
     assert landed > 8
+
+
+@pytest.mark.parametrize("program", ["mkfs.btrfs", "mount"])
+def test_what_a_killed_command_left_running_is_waited_for(
+    place: Place, require: Require, tmp_path: Path, program: str
+) -> None:
+    slow, begun, ended = tmp_path / program, tmp_path / "begun", tmp_path / "ended"
+    slow.write_text(f'#!/bin/sh\n: >{begun}\nsleep 1\n{require(program)} "$@"\n: >{ended}\n')
+    slow.chmod(0o755)
+    environment = {**place.cli.environment}
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    words = ("install", "--form", "btrfs", *place.bundles.trust, place.bundles.bundle("1.0"))
+    holdall = (place.cli.python, "-m", "holdall", "--root", place.store, *words)
+    with subprocess.Popen([*map(str, holdall)], env=environment) as killed:
+        assert eventually(begun.exists)
+        killed.kill()
+    place.install("2.0")
+    assert ended.exists()
+    assert len(place.loops()) == 1
+    place("verify")

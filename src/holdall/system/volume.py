@@ -58,6 +58,7 @@ class Volume(NamedTuple):
     """The volume of the store at `store`; it need not be there."""
 
     store: str
+    lock: int = -1
 
     @property
     def file(self) -> str:
@@ -76,50 +77,50 @@ class Volume(NamedTuple):
 
     def ready(self) -> None:
         """Have it mounted, to be written to; raises NotFoundError for none, and ProgramError."""
-        with self._alone():
-            self._mount()
+        with self._alone() as volume:
+            volume.mount()
 
     def make_room(self, need: int) -> None:
         """Make, mount and grow it, so that so many bytes more fit; raises NoSpaceError.
 
         Whatever it raises, what is in the volume is as it was.
         """
-        with self._alone():
+        with self._alone() as volume:
             if not os.path.exists(self.file):
-                self._create(_rounded(need + need // 4 + _FIRST))
-            self._mount()
-            usage = self._usage()
+                volume.create(_rounded(need + need // 4 + _FIRST))
+            volume.mount()
+            usage = volume.usage()
             if short := usage.short_of(need):
-                self._grow(max(_LEAST, _rounded(usage.total + short)))
+                volume.grow(max(_LEAST, _rounded(usage.total + short)))
 
     def shrink(self) -> int:
         """Give back what nothing uses; returns the bytes that the file became smaller by."""
-        with self._alone():
-            self._mount()
+        with self._alone() as volume:
+            volume.mount()
             # deleted subvolumes are freed when that is begun, awaited, and written down
             for kind in ("filesystem", "subvolume", "filesystem"):
-                self._btrfs(kind, "sync", self.point)
-            before = self._usage()
+                volume.btrfs(kind, "sync", self.point)
+            before = volume.usage()
             if before.total - before.enough < _SLACK:
                 return 0
             if before.given - before.used > _SLACK:
                 limits = (f"-dusage={_BALANCED}", f"-musage={_BALANCED}")
-                self._btrfs("balance", "start", *limits, self.point)
-            size = max(before.enough, self._usage().tight)
+                volume.btrfs("balance", "start", *limits, self.point)
+            size = max(before.enough, volume.usage().tight)
             if before.total - size < _SLACK:
                 return 0
-            self._btrfs("filesystem", "resize", str(size), self.point)
+            volume.btrfs("filesystem", "resize", str(size), self.point)
             os.truncate(self.file, size)
-            self._tell_size()
+            volume.tell_size()
             return before.total - size
 
     def delete(self) -> int:
         """Unmount it and delete its file; returns the bytes freed, none where it is in use."""
-        with self._alone():
+        with self._alone() as volume:
             freed = os.stat(self.file).st_size
             if self.is_ready:
                 try:
-                    run([find_program("umount", package="mount"), self.point])
+                    volume.run([find_program("umount", package="mount"), self.point])
                 except ProgramError:
                     return 0
             os.unlink(self.file)
@@ -127,92 +128,106 @@ class Volume(NamedTuple):
             return freed
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> Iterator["_Held"]:
         """Keep other processes from the volume: mounted twice at once, it would be by two loops."""
         # not the store's folder, which everybody may read, and so lock
         fd = open_lock(f"{self.store}/volume.lock")
         try:
             if not take_exclusive(fd, wait=_PATIENCE):
                 raise BusyError(f"Another process is changing {self.file}; try again.")
-            yield
+            yield _Held(self.store, fd)
         finally:
             os.close(fd)
 
-    def _create(self, size: int) -> None:
+
+class _Held(Volume):
+    """One that nobody else changes, as this process has the `lock`.
+
+    Programs that it runs have that, too. They go on when this process is killed, and whoever comes
+    next waits for them to end.
+    """
+
+    __slots__ = ()
+
+    def run(self, argv: list[str]) -> bytes:
+        """Run a program that has the lock."""
+        return run(argv, pass_fds=(self.lock,))
+
+    def create(self, size: int) -> None:
         beside = f"{self.store}/.volume.tmp"
         with suppress(FileNotFoundError):
             os.unlink(beside)
         try:
             fd = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                self._allocate(fd, 0, size)
+                self.allocate(fd, 0, size)
             finally:
                 os.close(fd)
             # mixed: with space set aside for each, contents would starve names where the size is
             # kept tight. -K: keeps what was allocated
             mkfs = find_program("mkfs.btrfs", package=_PACKAGE)
-            run([mkfs, "-q", "-K", "--mixed", "-d", "single", "-m", "single", beside])
+            self.run([mkfs, "-q", "-K", "--mixed", "-d", "single", "-m", "single", beside])
             os.rename(beside, self.file)
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(beside)
             raise
 
-    def _mount(self) -> None:
+    def mount(self) -> None:
         if self.is_ready:
             if not os.statvfs(self.point).f_flag & os.ST_RDONLY:
                 return
             # so the kernel leaves it after a failure; what is on the disk is whole
-            run([find_program("umount", package="mount"), self.point])
+            self.run([find_program("umount", package="mount"), self.point])
         if not os.path.exists(self.file):
             raise NotFoundError(
                 f"{self.file} is missing, and with it all that was installed there."
             )
-        self._check()
+        self.check()
         os.makedirs(self.point, exist_ok=True)
-        device = self._device()
+        device = self.device()
         options = _OPTIONS if device else f"loop,{_OPTIONS}"
         mount = find_program("mount", package="mount")
         try:
-            run([mount, "-t", "btrfs", "-o", options, device or self.file, self.point])
+            self.run([mount, "-t", "btrfs", "-o", options, device or self.file, self.point])
         except ProgramError as error:
             if "superblock" in "\n".join(error.__notes__):
-                raise self._spoiled() from error
+                raise self.spoiled() from error
             raise
-        self._catch_up()
+        self.catch_up()
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Raise CorruptError for a file that is not even the beginning of a btrfs."""
         fd = os.open(self.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if os.pread(fd, len(_MAGIC), _MAGIC_AT) != _MAGIC:
-                raise self._spoiled()
+                raise self.spoiled()
         finally:
             os.close(fd)
 
-    def _spoiled(self) -> CorruptError:
+    def spoiled(self) -> CorruptError:
         return CorruptError(
             f"{self.file} is damaged and cannot be mounted as btrfs; put a copy of it back, or move"
             " it away and `holdall repair` from a bundle each app that was installed in it."
         )
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
         """Use all of the file, which is larger where growing or shrinking was interrupted."""
-        if os.stat(self.file).st_size > max(self._usage().total, _LEAST - 1):
-            self._tell_size()
-            self._btrfs("filesystem", "resize", "max", self.point)
+        if os.stat(self.file).st_size > max(self.usage().total, _LEAST - 1):
+            self.tell_size()
+            self.btrfs("filesystem", "resize", "max", self.point)
 
-    def _grow(self, size: int) -> None:
+    def grow(self, size: int) -> None:
         before = os.stat(self.file).st_size
         fd = os.open(self.file, os.O_RDWR | os.O_CLOEXEC)
         try:
-            self._allocate(fd, before, size)
+            self.allocate(fd, before, size)
         finally:
             os.close(fd)
-        self._tell_size()
-        self._btrfs("filesystem", "resize", "max", self.point)
+        self.tell_size()
+        self.btrfs("filesystem", "resize", "max", self.point)
 
-    def _allocate(self, fd: int, before: int, size: int) -> None:
+    def allocate(self, fd: int, before: int, size: int) -> None:
         host = os.fstatvfs(fd)
         wanted = size - before
         try:
@@ -226,23 +241,23 @@ class Volume(NamedTuple):
             os.ftruncate(fd, before)
             raise
 
-    def _device(self) -> str:
+    def device(self) -> str:
         """The loop device of the file, or ""."""
         losetup = find_program("losetup", package="mount")
-        found = run([losetup, "--noheadings", "--output", "NAME", "--associated", self.file])
+        found = self.run([losetup, "--noheadings", "--output", "NAME", "--associated", self.file])
         return found.decode().strip().partition("\n")[0].strip()
 
-    def _tell_size(self) -> None:
+    def tell_size(self) -> None:
         """Have the loop device know the file's size."""
-        if device := self._device():
-            run([find_program("losetup", package="mount"), "--set-capacity", device])
+        if device := self.device():
+            self.run([find_program("losetup", package="mount"), "--set-capacity", device])
 
-    def _usage(self) -> _Usage:
-        text = self._btrfs("filesystem", "usage", "--raw", self.point).decode(errors="replace")
+    def usage(self) -> _Usage:
+        text = self.btrfs("filesystem", "usage", "--raw", self.point).decode(errors="replace")
         return _parsed(text)
 
-    def _btrfs(self, *argv: str) -> bytes:
-        return run([find_program("btrfs", package=_PACKAGE, minimum=_MINIMUM), *argv])
+    def btrfs(self, *argv: str) -> bytes:
+        return self.run([find_program("btrfs", package=_PACKAGE, minimum=_MINIMUM), *argv])
 
 
 def _parsed(text: str) -> _Usage:
