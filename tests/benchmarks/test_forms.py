@@ -23,6 +23,7 @@ from benchmarks.reading import Reading, read_all
 from benchmarks.results import Report, save
 from benchmarks.space import is_worked_on
 from benchmarks.subject import Holdall
+from mounts import eventually
 from surroundings import Require, run
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -236,7 +237,7 @@ def test_an_inode_with_two_names_is_asked_once_for_its_pages(tmp_path: Path) -> 
 def test_a_program_that_was_given_a_path_on_the_disk_is_waited_for(tmp_path: Path) -> None:
     argv = ["sh", "-c", "read line", str(tmp_path / "store")]
     with subprocess.Popen(argv, stdin=subprocess.PIPE) as process:
-        assert is_worked_on(tmp_path)
+        assert eventually(lambda: is_worked_on(tmp_path))  # a moment after it began, it is told
         process.communicate()
     assert not is_worked_on(tmp_path)
 

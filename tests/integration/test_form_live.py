@@ -92,6 +92,21 @@ def test_what_a_start_reads_is_known_at_the_next(live: Person) -> None:
     live.cli("verify")
 
 
+@pytest.mark.parametrize("update", ["two.inc", "two.holdall"])
+def test_the_first_start_after_an_update_is_foreseen(live: Person, update: str) -> None:
+    looker = Looker(live)
+    assert looker("noise") == len(NOISE)
+    looker.close()
+    known = live.deployment / "habit"
+    assert eventually(lambda: known.stat().st_size > 0)
+    live.cli("update", live.home / update)
+    habit = live.deployment / "habit"
+    assert habit != known
+    assert habit.stat().st_size == known.stat().st_size
+    assert live.run(live.stub).stdout.startswith("data of the app\nmore\n")
+    live.cli("verify")
+
+
 def test_a_running_app_survives_its_removal(live: Person) -> None:
     with live.running() as app:
         live.cli("remove", APP)

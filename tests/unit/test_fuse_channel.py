@@ -43,7 +43,7 @@ def kernel(echo: Echo) -> Iterator[socket.socket]:
 
     def converse() -> None:
         with pytest.raises(EOFError):
-            channel.converse(device.fileno(), echo)  # type: ignore[arg-type]
+            channel.converse(device.fileno(), echo, echo)  # type: ignore[arg-type]
 
     thread = threading.Thread(target=converse)
     thread.start()

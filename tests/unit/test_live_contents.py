@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdall.delivery.bundle import open_preamble, read_preamble
-from holdall.delivery.habit import LONGEST, Habit
+from holdall.delivery.habit import LONGEST, Habit, Laid, inherited
 from holdall.delivery.index import Chart, chart
 from holdall.delivery.random import BUDGET, FrameContents
 from holdall.delivery.zstandard import unpack
@@ -188,6 +188,28 @@ def test_using_an_app_for_long_does_not_hide_how_it_starts() -> None:
         for number in reversed(read):
             start.met(number)
         assert not start.encoded
+
+
+OLDER = Laid((0, 10, 20, 30, 40), {"a": (0, 5), "b": (5, 20), "gone": (25, 5), "c": (30, 10)})
+NEWER = Laid((0, 6, 12, 18, 24, 30), {"c": (0, 9), "b": (9, 14), "a": (23, 5), "new": (28, 2)})
+
+
+@pytest.mark.parametrize(
+    ("read", "foreseen"),
+    [
+        ([3], [0, 1]),  # c, which is shorter
+        ([1], [2, 3]),  # the second half of b, which is shorter, too
+        ([0, 3], [3, 4, 1, 2, 0]),  # a and the beginning of b
+        ([2], []),  # b's last piece is no more, nor is the other
+        ([9], []),
+    ],
+)
+def test_a_start_is_inherited_by_the_paths_of_files(read: list[int], foreseen: list[int]) -> None:
+    known = b"".join(number.to_bytes(4, "little") for number in [len(read), *read])
+    known += b"\xff" * (4 * LONGEST + 4 - len(known))
+    found = inherited(known, OLDER, NEWER)
+    assert bool(found) == bool(foreseen)
+    assert Habit(found, 5, 6).due() == foreseen
 
 
 def test_reading_everything_is_no_habit() -> None:

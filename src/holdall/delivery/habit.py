@@ -5,14 +5,34 @@ guessed work only: nothing depends on it, and all of it may be wrong.
 """
 
 import struct
+from bisect import bisect_right
 from collections import deque
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Final, NamedTuple
 
 LONGEST: Final = 1023
 """Frames that are remembered."""
 
 _LEAD: Final = 40 * 2**20  # bytes that are decoded ahead and were not read yet
 _ENCODED: Final = struct.Struct(f"<{LONGEST + 1}I")
+
+
+class Laid(NamedTuple):
+    """Where files lie in a bundle: where each frame begins, and of each path place and size.
+
+    In bytes of what the frames hold. Behind the starts of frames stands where the last one ends.
+    Files without contents are left out.
+    """
+
+    starts: Sequence[int]
+    spans: Mapping[str, tuple[int, int]]
+
+    def frames(self, start: int, end: int) -> range:
+        """The frames that have some of these bytes; none where the end is not behind the start."""
+        if end <= start:
+            return range(0)
+        return range(bisect_right(self.starts, start) - 1, bisect_right(self.starts, end - 1))
 
 
 class Habit:
@@ -23,8 +43,7 @@ class Habit:
 
     def __init__(self, known: bytes, count: int, frame: int) -> None:
         self._count = count
-        numbers = _ENCODED.unpack(known)[1:] if len(known) == _ENCODED.size else ()
-        self._known = [number for number in dict.fromkeys(numbers) if number < count]
+        self._known = _decoded(known, count)
         self._familiar = frozenset(self._known)
         self._coming = deque(self._known)
         self._lead = max(2, _LEAD // max(1, frame))
@@ -63,5 +82,33 @@ class Habit:
         foreseen = self._met.keys() & self._known[: met + met // 4]
         if met < 2 or all_of_it or len(foreseen) * 10 >= 9 * met:
             return b""
-        numbers = [*self._met, *([2**32 - 1] * LONGEST)][:LONGEST]
-        return _ENCODED.pack(len(self._met), *numbers)
+        return _encoded(self._met)
+
+
+def inherited(known: bytes, older: Laid, newer: Laid) -> bytes:
+    """What is known of a bundle's start, told of the frames that have the same files in another.
+
+    Files are the same that have the same path. Empty for nothing.
+    """
+    heirs: dict[int, list[int]] = {number: [] for number in _decoded(known, len(older.starts) - 1)}
+    for path, (place, size) in older.spans.items():
+        if path in newer.spans:
+            there, room = newer.spans[path]
+            for number in older.frames(place, place + size):
+                if number in heirs:
+                    start = max(0, older.starts[number] - place)
+                    end = min(room, older.starts[number + 1] - place)
+                    heirs[number] += newer.frames(there + start, there + end)
+    numbers = dict.fromkeys(chain.from_iterable(heirs.values()))
+    return _encoded(numbers) if numbers else b""
+
+
+def _decoded(known: bytes, count: int) -> list[int]:
+    """The frames that are remembered, of a bundle that has so many."""
+    numbers = _ENCODED.unpack(known)[1:] if len(known) == _ENCODED.size else ()
+    return [number for number in dict.fromkeys(numbers) if number < count]
+
+
+def _encoded(numbers: Iterable[int]) -> bytes:
+    first = [*numbers]
+    return _ENCODED.pack(len(first), *[*first, *([2**32 - 1] * LONGEST)][:LONGEST])

@@ -77,22 +77,24 @@ def lay_down(work: Work) -> dict[str, Any]:
     from holdall.forms.packing import pack
 
     path = f"{work.staged}/{_BUNDLE}"
-    if work.whole and work.whole.packing.frame <= LONGEST_FRAME:
-        packing, local = work.whole.packing, False
-        work.whole.copy(path)
-        work.meanwhile()
-        work.report(work.layup.fresh_size)
-    else:
-        with _older(work) as older:
+    with _older(work) as older:
+        if work.whole and work.whole.packing.frame <= LONGEST_FRAME:
+            packing, local = work.whole.packing, False
+            work.whole.copy(path)
+            work.meanwhile()
+            work.report(work.layup.fresh_size)
+        else:
             packing, local = pack(work, path, older), True
-    os.chmod(path, 0o644)
+        os.chmod(path, 0o644)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            before = os.pread(fd, packing.first, 0)
+            _inherit(work, older, Older(fd, packing, before))
+        finally:
+            os.close(fd)
     stand_in(work.files)
     shared = objects.share(work, packing, path)
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        record = record_of(packing, os.pread(fd, packing.first, 0), local=local)
-    finally:
-        os.close(fd)
+    record = record_of(packing, before, local=local)
     # whether one of them is protected where others are not, nobody can tell from the file system
     verity = bool(shared) and work.means.verity
     return {**record, "pool": work.choice.pool, "objects": shared, "verity": verity}
@@ -114,6 +116,23 @@ def _older(work: Work) -> Iterator[Older | None]:
         with suppress(CorruptError, NotFoundError, OSError):
             older = stack.enter_context(_opened(work.base.place))
         yield older
+
+
+def _inherit(work: Work, older: Older | None, newer: Older) -> None:
+    """Have the first start of a version be foreseen as those of the version before were."""
+    if older is None or work.base is None:
+        return
+    with suppress(OSError):
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(f"{work.base.place.folder}/{_HABIT}", flags)
+        try:
+            known = os.pread(fd, _MOST, 0)
+        finally:
+            os.close(fd)
+        habit = work.bundles.inherit(known, (older, work.base.tree), (newer, work.tree))
+        if habit:
+            with open(f"{work.staged}/{_HABIT}", "xb") as made:
+                made.write(habit)
 
 
 def mount(place: Place, means: Means) -> Mount | None:
@@ -141,7 +160,7 @@ def mount(place: Place, means: Means) -> Mount | None:
         shelved = place.bundles.read(fd, packing, before, habit.known)
         names = names_of(shelved, app, complain)
         attribute = _attribute(data, shelved.outline, names, verity=verity) if data else None
-        return Served(names, lambda: habit.keep(shelved.habit()), attribute)
+        return Served(names, shelved.contents, lambda: habit.keep(shelved.habit()), attribute)
 
     return Answered(f"{place.folder}/{_BUNDLE}", serve, data, verity)
 

@@ -14,7 +14,6 @@ from holdall.errors import HoldallError
 from holdall.model.tree import DIRECTORY, FILE, PROGRAM, SYMLINK, Outline
 from holdall.store.contents import RandomContents
 from holdall.system.fuse import wire
-from holdall.system.kernel import return_memory
 
 if TYPE_CHECKING:
     from holdall.forms.port import Shelved
@@ -122,16 +121,6 @@ class Names:
             path = self._outline.paths[inode - _FIRST]
             self._complain(f"{path} cannot be read at {offset}: {error}")
             raise OSError(errno.EIO, "") from error
-
-    @property
-    def busy(self) -> bool:
-        """See `holdall.system.fuse.answers.FileSystem`."""
-        return self._contents.busy
-
-    def rest(self) -> None:
-        """See `holdall.system.fuse.answers.FileSystem`."""
-        self._contents.rest()
-        return_memory()
 
     def number(self, inode: int) -> int | None:
         """The number of a file's content; None for what is no file."""

@@ -125,6 +125,13 @@ class Bundles(Protocol):
         """
         ...
 
+    def inherit(self, habit: bytes, older: tuple[Older, Tree], newer: tuple[Older, Tree]) -> bytes:
+        """What `Shelved.habit` gave for a bundle, as far as it can be said of a newer one.
+
+        Both with the trees that are in them. Empty for nothing.
+        """
+        ...
+
     def source(self, fd: int, packing: Packing, before: bytes, tree: Tree) -> ContentSource:
         """The contents of a tree out of a bundle that has them; the rest as `read` takes it."""
         ...

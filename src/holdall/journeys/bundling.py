@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from holdall.delivery.bundle import BundleSource, Opened, Preamble
+    from holdall.delivery.habit import Laid
     from holdall.forms.port import Filled, Older, Packing, Shelved, Whole
     from holdall.model.tree import Tree
     from holdall.store.contents import ContentSource
@@ -34,6 +35,24 @@ def read(fd: int, packing: "Packing", before: bytes, habit: bytes) -> "Shelved":
     ahead = AHEAD if packing.frame <= _LONG else 0
     contents = FrameContents(fd, packing.first, index, tree.digests, habit=known, ahead=ahead)
     return Shelved(tree, contents, lambda: known.encoded)
+
+
+def inherit(habit: bytes, older: "tuple[Older, Tree]", newer: "tuple[Older, Tree]") -> bytes:
+    """See `holdall.forms.port.Bundles`."""
+    from holdall.delivery.habit import inherited
+
+    return inherited(habit, _laid(*older), _laid(*newer))
+
+
+def _laid(bundle: "Older", tree: "Tree") -> "Laid":
+    from holdall.delivery.habit import Laid
+    from holdall.delivery.index import chart
+
+    sizes = tree.contents
+    found = chart(sections(bundle.packing, bundle.before)[1], list(sizes.values()))
+    places = dict(zip(sizes, found.places, strict=True))
+    spans = {file.path: (places[file.digest], file.size) for file in tree.files if file.size}
+    return Laid(found.starts, spans)
 
 
 def source(fd: int, packing: "Packing", before: bytes, tree: "Tree") -> "ContentSource":

@@ -119,7 +119,7 @@ def _shelved(arrival: Arrival, host: Host, folder: str) -> _Shelf:
         from holdall.system.answering import Served
 
         shelved = bundling.read(fd, packing, before, b"")
-        return Served(names_of(shelved, name, complain), lambda: None)
+        return Served(names_of(shelved, name, complain), shelved.contents, lambda: None)
 
     return _Shelf(beside, Answered(arrival.path, serve, held=arrival.seekable_fd()))
 

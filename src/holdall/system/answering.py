@@ -20,7 +20,7 @@ from holdall.errors import UnsupportedError
 from holdall.system.descriptors import let_go
 from holdall.system.files import in_words
 from holdall.system.fuse.answers import Answers, Attribute, FileSystem
-from holdall.system.fuse.channel import DEVICE, converse, detached, open_device
+from holdall.system.fuse.channel import DEVICE, Stock, converse, detached, open_device
 from holdall.system.kernel import keep_memory
 from holdall.system.mount_calls import give_up_capabilities, hold_to, new_namespaces, receive_only
 from holdall.system.seccomp import reading_only
@@ -32,6 +32,7 @@ class Served(NamedTuple):
     """What is answered with, and what is to be done at the end."""
 
     files: FileSystem
+    stock: Stock
     finish: Callable[[], None]
     attribute: Attribute | None = None
 
@@ -164,7 +165,7 @@ def _answer(serve: Serve, fd: int, device: int, keep: int | None) -> None:
         # before there is a thread more: each has its own rights
         give_up_capabilities()
         complain.begin()
-        files, finish, attribute = serve(fd, complain)
+        files, stock, finish, attribute = serve(fd, complain)
         os.set_blocking(device, False)
         hold_to(reading_only(os.uname().machine))
     except Exception as error:  # noqa: BLE001 - a process of its own: nobody else will tell
@@ -172,7 +173,7 @@ def _answer(serve: Serve, fd: int, device: int, keep: int | None) -> None:
         complain.finish()
         os._exit(1)
     sys.setswitchinterval(_SWITCH)
-    converse(device, Answers(files, attribute))
+    converse(device, Answers(files, attribute), stock)
     with suppress(OSError):
         finish()
     complain.finish()

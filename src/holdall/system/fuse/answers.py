@@ -39,15 +39,6 @@ class FileSystem(Protocol):
         """That much of a file; less only at its end."""
         ...
 
-    @property
-    def busy(self) -> bool:
-        """Whether something is made ready that will be asked for soon."""
-        ...
-
-    def rest(self) -> None:
-        """Called when nothing was asked for a while, to give back memory."""
-        ...
-
 
 Attribute = Callable[[int, bytes], bytes]
 """The value of an inode's extended attribute of a name; raises OSError (ENODATA for none)."""
@@ -61,7 +52,6 @@ class Answers:
 
     def __init__(self, files: FileSystem, attribute: Attribute | None = None) -> None:
         self._files = files
-        self.rest = files.rest
         self._handlers: dict[int, Callable[[int, bytes], Pieces]] = {
             wire.LOOKUP: self._find,
             wire.GETATTR: self._attributes,
@@ -77,11 +67,6 @@ class Answers:
         }
         if attribute:
             self._handlers[wire.GETXATTR] = partial(_value, attribute)
-
-    @property
-    def busy(self) -> bool:
-        """Whether something is made ready that will be asked for soon."""
-        return self._files.busy
 
     def answer(self, data: bytes) -> Pieces | None:
         """The reply to a request, to be written at once; None where the kernel wants none.

@@ -9,10 +9,11 @@ import os
 import select
 from collections.abc import Iterator
 from time import monotonic as clock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from holdall.errors import UnsupportedError
 from holdall.system.fuse.wire import REQUEST_SIZE
+from holdall.system.kernel import return_memory
 from holdall.system.mount_calls import Configuration
 
 if TYPE_CHECKING:
@@ -60,10 +61,23 @@ def detached(device: int, name: str, *, everybody: bool) -> int:
         return configuration.make()
 
 
-def converse(device: int, answers: "Answers") -> None:
+class Stock(Protocol):
+    """What is kept in memory to answer with."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is made ready just now."""
+        ...
+
+    def rest(self) -> None:
+        """Keep nothing; it is had again when it is asked for."""
+        ...
+
+
+def converse(device: int, answers: "Answers", stock: Stock) -> None:
     """Answer until it is unmounted, on a device that does not block; raises OSError."""
     write, answer = os.writev, answers.answer
-    for data in _requests(device, answers):
+    for data in _requests(device, stock):
         if reply := answer(data):
             try:
                 write(device, reply)
@@ -72,7 +86,7 @@ def converse(device: int, answers: "Answers") -> None:
                     raise
 
 
-def _requests(device: int, answers: "Answers") -> Iterator[bytes]:
+def _requests(device: int, stock: Stock) -> Iterator[bytes]:
     """The requests until it is unmounted.
 
     Whoever reads mostly asks again at once, and to wake a processor that sleeps takes longer than
@@ -86,10 +100,11 @@ def _requests(device: int, answers: "Answers") -> Iterator[bytes]:
         try:
             yield read(device, REQUEST_SIZE)
         except BlockingIOError:
-            if clock() < until and not answers.busy:
+            if clock() < until and not stock.busy:
                 os.sched_yield()
             elif not waiting.poll(_QUIET):
-                answers.rest()
+                stock.rest()
+                return_memory()
                 waiting.poll()
         except OSError as error:
             if error.errno == _ENDED:
