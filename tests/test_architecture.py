@@ -26,6 +26,11 @@ STARTERS = ("exec", "fork", "popen", "posix_spawn", "spawn", "system")
 LARGEST_PORT = 5
 
 
+@pytest.fixture(autouse=True)
+def isolated_home() -> None:
+    """None: modules are read here, not run."""
+
+
 def name_of(module: Path) -> str:
     parts = module.relative_to(SOURCE).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")

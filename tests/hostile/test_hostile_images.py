@@ -25,6 +25,8 @@ from holdall.system import images
 from hostility import Victim, call
 from surroundings import Require
 
+pytestmark = pytest.mark.slow  # hundreds of commands, each of which starts workers
+
 KINDS = list(images.KINDS)
 FORMS = [
     pytest.param(("--form", "tree"), id="tree"),

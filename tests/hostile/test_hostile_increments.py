@@ -34,6 +34,8 @@ from increments import (
 from sample_app import tree_on_disk
 from surroundings import HoldallCli
 
+pytestmark = pytest.mark.slow  # hundreds of commands, each of which starts workers
+
 Given = Callable[[Pieces | bytes], Path]
 SEED = 20_261_123
 CORRUPTIONS = 1000
