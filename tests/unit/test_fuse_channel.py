@@ -1,5 +1,6 @@
 """Conversing with the kernel: requests come in when they like, and are waited for without haste."""
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from time import process_time
 import pytest
 
 from holdall.system.fuse import channel
+from mounts import eventually
 
 PATIENCE = 60.0
 
@@ -86,3 +88,25 @@ def test_rest_is_taken_once_between_requests(
         threading.Event().wait(0.1)
         assert echo.rests == number
         echo.rested.clear()
+
+
+def test_requests_that_seldom_come_soon_are_not_looked_out_for(
+    kernel: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[None] = []
+    monkeypatch.setattr(os, "sched_yield", lambda: looks.append(None))
+    monkeypatch.setattr(channel, "_LINGER", 0.002)
+
+    def ask(times: int) -> int:
+        """Ask, slowly; how often it was looked out for the next request meanwhile."""
+        before = len(looks)
+        for _ in range(times):
+            kernel.send(b"next")
+            assert kernel.recv(100) == b"next"
+            threading.Event().wait(0.01)
+        return len(looks) - before
+
+    assert ask(1)
+    assert eventually(lambda: not ask(1))
+    assert not ask(channel._PAUSE // 2)  # noqa: SLF001
+    assert eventually(lambda: ask(1) > 0)

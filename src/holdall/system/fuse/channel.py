@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 DEVICE: Final = "/dev/fuse"
 _KIND: Final = "holdall"
 _LINGER: Final = 0.00005  # seconds to look out for a request; as long as waking up takes
+_LUCK: Final = 16  # requests that came soon, at most, to make up for twice as many that did not
+_PAUSE: Final = 64  # requests that are not looked out for, where most do not come soon
 _QUIET: Final = 10_000  # milliseconds without a request, and memory is given back
 _ENDED: Final = errno.ENODEV
 # the request was given up, its sender was interrupted, or the kernel is just ending the connection
@@ -91,18 +93,22 @@ def _requests(device: int, stock: Stock) -> Iterator[bytes]:
 
     Whoever reads mostly asks again at once, and to wake a processor that sleeps takes longer than
     most answers do. So the next request is looked out for a moment, unless something is being made
-    ready meanwhile: then the interpreter is left to that.
+    ready meanwhile: then the interpreter is left to that. And where that is mostly in vain, as when
+    other processes want all processors, it is not done for a while.
     """
-    read, until = os.read, 0.0
+    read, until, luck = os.read, 0.0, _LUCK
     waiting = select.poll()
     waiting.register(device, select.POLLIN)
     while True:
         try:
-            yield read(device, REQUEST_SIZE)
+            data = read(device, REQUEST_SIZE)
         except BlockingIOError:
             if clock() < until and not stock.busy:
                 os.sched_yield()
-            elif not waiting.poll(_QUIET):
+                continue
+            if until:
+                luck, until = luck - 2 if luck > 1 else -_PAUSE, 0.0
+            if not waiting.poll(_QUIET):
                 stock.rest()
                 return_memory()
                 waiting.poll()
@@ -112,4 +118,6 @@ def _requests(device: int, stock: Stock) -> Iterator[bytes]:
             if error.errno not in _PASSING:
                 raise
         else:
-            until = clock() + _LINGER
+            luck = min(luck + 1, _LUCK)
+            yield data
+            until = clock() + _LINGER if luck >= 0 else 0.0
