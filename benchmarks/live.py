@@ -178,7 +178,7 @@ class Bench:
             if visit.dataset != dataset:
                 continue
             say(f"measure {dataset}: {visit.cold}")
-            for way in interleaved(present, self.laboratory.runs):
+            for way in interleaved(present, self.laboratory.runs * visit.often):
                 with self._noting(way):
                     figures = gallery.visit(image, way, visit)
                     found[way.name].append(with_speeds(figures, release, large))

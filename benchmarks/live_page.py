@@ -33,11 +33,14 @@ _READINGS = """\
   are the first 10,000 of ansible, found folder by folder in the order of names and read one after
   another by one Python process (`benchmarks/live_reader.py`), finding included. *Sequential* are
   all files of PySide6 of a MiB or more, from end to end in pieces of a MiB; *4 KiB at random* are
-  1000 pages of the largest of them. *Import* is `python3 -c 'import PySide6.QtWidgets'` as a whole
-  process, from an app whose start is known from the time before, as live remembers what an app
-  reads first; *never started* is the first time. *Warm* is the median of three more times. The
-  page cache then has all of it: of what came through FUSE in single pages of 4 KiB, of what ext4
-  read in larger pieces, which the kernel copies out faster.
+  1000 pages of the largest of them. These two are measured in four times as many rounds: whether a
+  processor sleeps that the disk's kernel thread is to run on makes each of them one of two figures,
+  for ext4 some 2 or 5 GB/s and 12 or 46 µs, whichever way is read. *Import* is
+  `python3 -c 'import PySide6.QtWidgets'` as a whole process, from an app whose start is known from
+  the time before, as live remembers what an app reads first; *never started* is the first time.
+  *Warm* is the median of three more times. The page cache then has all of it: of what came through
+  FUSE in single pages of 4 KiB, of what ext4 read in larger pieces, which the kernel copies out
+  faster.
 - **Mount** is until the app's top folder was listed, in a process as `holdall run` is, with what
   that has to import for it; of images it is the whole command. *Start* is all of `holdall run`
   with a program that does nothing.
