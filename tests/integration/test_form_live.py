@@ -81,6 +81,12 @@ def test_it_is_whole(live: Person) -> None:
     assert eventually(live.nothing_is_left)
 
 
+def test_a_tree_that_went_missing_does_not_keep_from_updating(live: Person) -> None:
+    (live.deployment / "tree").unlink()
+    live.cli("update", live.home / "two.holdall")
+    assert live.run(live.stub).stdout.startswith("data of the app\nmore\n")
+
+
 def test_what_a_start_reads_is_known_at_the_next(live: Person) -> None:
     looker = Looker(live)
     assert looker("noise") == len(NOISE)
@@ -159,6 +165,7 @@ def test_repairing_brings_it_back(live: Person) -> None:
     flip(live.deployment / "bundle", -1000 + (live.deployment / "bundle").stat().st_size)
     live.cli("repair", live.home / "noisy.holdall")
     live.cli("verify")
+    assert (live.deployment / "bundle").read_bytes() == (live.home / "noisy.holdall").read_bytes()
 
 
 def test_a_bundle_with_a_damaged_frame_is_not_installed(person: Person) -> None:
@@ -214,4 +221,45 @@ def test_it_can_be_shown_at_a_folder(live: Person, require: Require) -> None:
 def test_without_fuse_it_says_so(live: Person) -> None:
     said = without_fuse(live, "run", APP, expect=7).stderr
     assert "/dev/fuse may not be opened" in said
-    assert "convert --form tree" in said
+    assert f"convert {APP} --form tree" in said
+
+
+@pytest.mark.parametrize("words", [("convert", APP), ("install", "noisy.holdall")])
+def test_without_fuse_what_lies_so_stays_so(live: Person, words: tuple[str, ...]) -> None:
+    said = without_fuse(live, *words, "--form", "live").stdout
+    assert "already" in said
+    assert (live.deployment / "bundle").read_bytes() == (live.home / "noisy.holdall").read_bytes()
+
+
+def test_a_tree_becomes_the_bundle_that_is_given(person: Person) -> None:
+    person.install(app="noisy")
+    person.install("--form", "live", app="noisy")
+    assert (person.deployment / "bundle").read_bytes() == (
+        person.home / "noisy.holdall"
+    ).read_bytes()
+
+
+def test_versions_that_become_trees_share_what_is_the_same(live: Person) -> None:
+    live.cli("update", live.home / "two.holdall")
+    live.cli("convert", APP, "--form", "tree", "--all")
+    versions = [*live.deployment.parent.glob("*/files/noise")]
+    assert len(versions) == 2
+    assert len({path.stat().st_ino for path in versions}) == 1
+    live.cli("verify")
+
+
+@pytest.mark.parametrize("spans", ["index", "both"])
+def test_an_older_version_whose_record_is_wrong_does_not_keep_from_updating(
+    live: Person, spans: str
+) -> None:
+    looker = Looker(live)
+    assert looker("noise") == len(NOISE)
+    looker.close()
+    assert eventually(lambda: (live.deployment / "habit").stat().st_size > 0)
+    path = live.deployment / "form"
+    known = json.loads(path.read_text())
+    tree, index = known["packing"][:2]
+    known["packing"][:2] = [index, tree] if spans == "both" else [tree, [index[0] + 9, index[1]]]
+    path.write_text(json.dumps(known))
+    live.cli("update", live.home / "two.holdall")
+    assert live.run(live.stub).stdout.startswith("data of the app\nmore\n")

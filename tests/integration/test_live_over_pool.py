@@ -222,13 +222,19 @@ def test_a_tree_that_nobody_shares_becomes_one_file(person: Person) -> None:
     assert not (person.deployment / "objects").exists()
 
 
-def test_a_version_in_a_plain_folder_gives_the_next_one_its_files(person: Person) -> None:
-    person.install("--form", "tree", app="one")
-    plain = (person.deployment / "files/noise").stat()
+def test_a_version_in_the_pool_gives_the_next_one_its_files(person: Person) -> None:
+    person.install("--form", "pool", app="one")
+    held = (person.deployment / "files/noise").stat()
     person.install("--form", "live", app="two")
-    assert objects(person)[NOISE].stat().st_ino == plain.st_ino
+    assert objects(person)[NOISE].stat().st_ino == held.st_ino
     with looking(person) as looker:
         assert looker("read", "data") == len(OUTPUT) + len("more\n")
+
+
+def test_a_tree_that_nobody_shares_gives_the_next_version_nothing(person: Person) -> None:
+    person.install("--form", "tree", app="one")
+    person.install("--form", "live", app="two")
+    assert not (person.deployment / "objects").exists()
 
 
 def test_objects_are_kept_while_they_are_needed(shared: Person) -> None:

@@ -11,6 +11,7 @@ import pytest
 import servers
 from bundles import APP, KEY, OTHER, REF, snapshot
 from holdall.journeys.build import BuildOptions
+from holdall.system.means import Means
 from hostility import Victim, call
 from patience import GENEROUS, clients
 from shops import Shop, done, fails, join, opened, stays, versions
@@ -429,6 +430,28 @@ def test_without_an_increment_only_what_is_missing_is_fetched(shop: Shop, user: 
     (row,) = done(user, "update")
     assert row["downloaded"] == row["download"] == told["download"]
     assert int(str(row["downloaded"])) < shop.bundle("2.0").stat().st_size - 80_000
+
+
+@pytest.mark.parametrize("size", [5000, 400_000])
+def test_a_form_that_keeps_the_bundle_fetches_what_is_announced(
+    shop: Shop, user: Victim, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Of one that is mostly here only the rest; of one that is mostly new all of it, to keep it."""
+    for fact in ("fuse", "user_namespaces"):
+        monkeypatch.setattr(Means, fact, True)
+    user.accepts("convert", APP, "--form", "live")
+    new = FILES["1.0"] | {"more": random.Random(9).randbytes(size)}
+    bundle = shop.bundle("9.0", files=new, options=SMALL)
+    shop.publish(bundle)
+    (told,) = done(user, "update", "--dry-run")
+    (row,) = done(user, "update")
+    assert row["downloaded"] == row["download"] == told["download"]
+    active = next(user.root.glob(f"active/{APP}/*/*")).resolve()
+    if size < 100_000:
+        assert int(str(row["downloaded"])) < bundle.stat().st_size - 200_000
+    else:
+        assert (active / "bundle").read_bytes() == bundle.read_bytes()
+    user.accepts("verify")
 
 
 def test_what_was_installed_from_a_file_counts_too(shop: Shop, newcomer: Victim) -> None:

@@ -5,11 +5,12 @@ import os
 import random
 import threading
 from pathlib import Path
+from time import process_time
 
 import pytest
 
 from holdall.delivery.bundle import open_preamble, read_preamble
-from holdall.delivery.habit import LONGEST, Habit, Laid, inherited
+from holdall.delivery.habit import LONGEST, Habit, Laid, _encoded, inherited
 from holdall.delivery.index import Chart, chart
 from holdall.delivery.random import BUDGET, FrameContents
 from holdall.delivery.zstandard import unpack
@@ -212,6 +213,16 @@ def test_a_start_is_inherited_by_the_paths_of_files(read: list[int], foreseen: l
     assert Habit(found, 5, 6).due() == foreseen
 
 
+def test_what_is_inherited_takes_no_more_than_some_steps() -> None:
+    """However often the contents of many frames are named, and however long they are."""
+    known = b"".join(number.to_bytes(4, "little") for number in range(LONGEST + 1))
+    spans = {str(number): (number % 700, 20_000 - number % 300) for number in range(100_000)}
+    laid = Laid(range(20_001), spans)
+    begun = process_time()
+    assert len(Habit(inherited(known, laid, laid), 20_000, 1).due()) == LONGEST
+    assert process_time() - begun < 5
+
+
 def test_reading_everything_is_no_habit() -> None:
     habit = Habit(b"", 2000, 2**20)
     for number in range(1900):
@@ -219,9 +230,61 @@ def test_reading_everything_is_no_habit() -> None:
     assert not habit.encoded
 
 
-@pytest.mark.parametrize("known", [b"", b"x", bytes(4 * LONGEST), b"\xff" * (4 * LONGEST + 4)])
+@pytest.mark.parametrize(
+    "known", [b"", b"x", bytes(4 * LONGEST), b"\xff" * (4 * LONGEST + 4), bytes(5000)]
+)
 def test_a_habit_may_be_anything(known: bytes) -> None:
     assert Habit(known, 10, TINY).due() in ([], [0])
+
+
+def test_a_habit_with_something_behind_it_is_one() -> None:
+    first = Habit(b"", 100, TINY)
+    for number in (7, 3, 50):
+        first.met(number)
+    assert Habit(first.encoded + b"more", 100, TINY).due() == [7, 3, 50]
+
+
+def in_order(kept: Kept, tree: Tree) -> list[bytes]:
+    """The contents in the order they lie in the frames."""
+    places = dict(zip(tree.contents, charted(kept)[0].places, strict=True))
+    return sorted((one for one, size in tree.contents.items() if size), key=places.__getitem__)
+
+
+def test_a_start_that_is_longer_than_what_is_kept_is_decoded_once(kept: Kept) -> None:
+    """The frames that are still to come are kept, and those that were read go."""
+    count = len(charted(kept)[0].starts) - 1
+    habit = Habit(_encoded(range(count)), count, 8 * 2**20)  # foresees five frames
+    found, tree = contents(kept, ahead=TINY, budget=7 * TINY, habit=habit)
+    sizes = tree.contents
+    for digest in in_order(kept, tree):
+        for at in range(0, sizes[digest], 4096):
+            found.read(digest, at, min(4096, sizes[digest] - at))
+            assert eventually(lambda: not found.busy)
+    assert found.decoded == count
+
+
+def test_after_a_rest_who_reads_on_finds_the_next_frames_again(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine: list[int] = []
+    plain = FrameContents._decode  # noqa: SLF001
+
+    def noted(self: FrameContents, number: int) -> bytes:
+        if threading.current_thread() is threading.main_thread():
+            mine.append(number)
+        return plain(self, number)
+
+    monkeypatch.setattr(FrameContents, "_decode", noted)
+    count = len(charted(kept)[0].starts) - 1
+    habit = Habit(_encoded(range(count)), count, 8 * 2**20)
+    found, tree = contents(kept, ahead=TINY, habit=habit)
+    assert eventually(lambda: not found.busy)
+    found.rest()
+    long, size = max(tree.contents.items(), key=lambda item: item[1])
+    for at in range(0, size, TINY):
+        found.read(long, at, min(TINY, size - at))
+        assert eventually(lambda: not found.busy)
+    assert len(mine) <= 2
 
 
 def test_a_habit_is_only_a_guess(kept: Kept) -> None:

@@ -5,9 +5,9 @@ guessed work only: nothing depends on it, and all of it may be wrong.
 """
 
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -15,6 +15,7 @@ LONGEST: Final = 1023
 """Frames that are remembered."""
 
 _LEAD: Final = 40 * 2**20  # bytes that are decoded ahead and were not read yet
+_STEPS: Final = 2**18
 _ENCODED: Final = struct.Struct(f"<{LONGEST + 1}I")
 
 
@@ -70,6 +71,12 @@ class Habit:
                 found.append(number)
         return found
 
+    def forget(self) -> None:
+        """Nothing more is ordered, and what was is not there any more; what is met still counts."""
+        self._familiar = frozenset()
+        self._coming.clear()
+        self._ordered.clear()
+
     @property
     def encoded(self) -> bytes:
         """What to remember for the next start; empty where that is known well enough.
@@ -88,24 +95,38 @@ class Habit:
 def inherited(known: bytes, older: Laid, newer: Laid) -> bytes:
     """What is known of a bundle's start, told of the frames that have the same files in another.
 
-    Files are the same that have the same path. Empty for nothing.
+    Files are the same that have the same path. Empty for nothing. However the bundles lie, it takes
+    no more than some steps, and leaves out what would take more.
     """
-    heirs: dict[int, list[int]] = {number: [] for number in _decoded(known, len(older.starts) - 1)}
-    for path, (place, size) in older.spans.items():
-        if path in newer.spans:
-            there, room = newer.spans[path]
-            for number in older.frames(place, place + size):
-                if number in heirs:
-                    start = max(0, older.starts[number] - place)
-                    end = min(room, older.starts[number + 1] - place)
-                    heirs[number] += newer.frames(there + start, there + end)
+    start = _decoded(known, len(older.starts) - 1)
+    heirs: dict[int, dict[int, None]] = {number: {} for number in start}
+    left = _STEPS
+    for number, place, end in _pieces(sorted(start), older, newer):
+        found = newer.frames(place, end)[:LONGEST]
+        heirs[number].update(dict.fromkeys(found))
+        left -= 1 + len(found)
+        if left < 0:
+            break
     numbers = dict.fromkeys(chain.from_iterable(heirs.values()))
     return _encoded(numbers) if numbers else b""
 
 
+def _pieces(numbers: list[int], older: Laid, newer: Laid) -> Iterator[tuple[int, int, int]]:
+    """What of the files in some frames, in order, is in the newer bundle: frame, place and end."""
+    both = ((span, newer.spans[path]) for path, span in older.spans.items() if path in newer.spans)
+    for (place, length), (there, room) in dict.fromkeys(both):
+        size = min(length, room)
+        frames = older.frames(place, place + size)
+        first, end = bisect_left(numbers, frames.start), bisect_left(numbers, frames.stop)
+        for number in numbers[first:end]:
+            begun = max(0, older.starts[number] - place)
+            yield number, there + begun, there + min(size, older.starts[number + 1] - place)
+
+
 def _decoded(known: bytes, count: int) -> list[int]:
     """The frames that are remembered, of a bundle that has so many."""
-    numbers = _ENCODED.unpack(known)[1:] if len(known) == _ENCODED.size else ()
+    begun = known[: _ENCODED.size]
+    numbers = _ENCODED.unpack(begun)[1:] if len(begun) == _ENCODED.size else ()
     return [number for number in dict.fromkeys(numbers) if number < count]
 
 

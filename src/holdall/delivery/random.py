@@ -89,6 +89,7 @@ class FrameContents:
             self._kept.clear()
             self._untouched.clear()
             self.kept_bytes = 0
+            self._habit.forget()
 
     def _frame(self, number: int) -> bytes:
         """A frame's slice of the stream, for somebody who reads it now."""
@@ -160,9 +161,20 @@ class FrameContents:
         if not touched:
             self._untouched.add(number)
         while self.kept_bytes > self._budget and len(self._kept) > 2:
-            oldest, gone = self._kept.popitem(last=False)
-            self._untouched.discard(oldest)
-            self.kept_bytes -= len(gone)
+            gone = self._outdone(number)
+            self._untouched.discard(gone)
+            self.kept_bytes -= len(self._kept.pop(gone))
+
+    def _outdone(self, number: int) -> int:
+        """The frame that goes for another one.
+
+        Where all goes as it is foreseen, none that is still to be read.
+        """
+        if self._habit.knows(number):
+            for one in self._kept:
+                if one not in self._untouched and one != number:
+                    return one
+        return next(iter(self._kept))
 
     def _decode(self, number: int) -> bytes:
         starts, offsets, hashes, _ = self._chart

@@ -122,7 +122,8 @@ def _inherit(work: Work, older: Older | None, newer: Older) -> None:
     """Have the first start of a version be foreseen as those of the version before were."""
     if older is None or work.base is None:
         return
-    with suppress(OSError):
+    # where the older one lies so, its record says, which may say anything
+    with suppress(OSError, CorruptError, ValueError, LookupError):
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         fd = os.open(f"{work.base.place.folder}/{_HABIT}", flags)
         try:
@@ -142,9 +143,10 @@ def mount(place: Place, means: Means) -> Mount | None:
     """
     reason = _lacking(means)
     if reason:
+        app = place.folder.split("/")[-4]
         raise UnsupportedError(
-            f"This app lies in its bundle, which cannot be read here: {reason}; `holdall convert "
-            "--form tree` unpacks it."
+            f"{app} lies in its bundle, which cannot be read here: {reason}; `holdall convert "
+            f"{app} --form tree` unpacks it."
         )
     with _opened(place) as bundle:
         _, packing, before = bundle

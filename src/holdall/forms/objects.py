@@ -69,14 +69,12 @@ def protect(objects: Tree, folder: str) -> None:
 class _Lender(NamedTuple):
     """A folder with contents of another version of a ref, by digest, and when it was complete.
 
-    With `same` it is the very version that is laid down anew: what it has, nobody else need have,
-    unless it is the pool's, too.
+    Only what is the pool's, too, is of use: what nobody else has would be on the disk twice.
     """
 
     folder: str
     complete: int
     paths: Mapping[bytes, str]
-    same: bool
 
     def lend(self, file: File, top: int) -> bool:
         """Give a file its path in an open folder, as a link; False for what is not as it was."""
@@ -99,34 +97,28 @@ class _Lender(NamedTuple):
 
 
 def share(work: Work, packing: Packing, bundle: str) -> int:
-    """Make the folder, of what a pool or another version of the ref has of a release.
+    """Make the folder, of what a pool has of a release.
 
-    Only if that is at least half of its bytes. Nobody gets a content he cannot show: what the pool
-    has is linked once the same came out of the `bundle`, and what other versions have at once.
+    Only if that is at least half of its bytes. Nobody gets a content he cannot show: it is linked
+    once the same came out of the `bundle`, and at once where another version of the ref has it.
     What turns out not to be what it should be is left to the bundle. Returns how many there are.
     Raises CorruptError for a bundle that has not the contents it names.
     """
     if work.means.lacking("overlay_for_user"):
         return 0
-    lenders = list(_lenders(work))
     objects = pool.pool_of(work.store, work.choice.pool, work.ref.id)
     wanted = [file for file in flat(work.tree).files if file.size]
     pooled = objects.having(file.digest for file in wanted)
-    others = [one for one in lenders if not one.same]
-    found = [
-        file
-        for file in wanted
-        if file.digest in pooled or any(file.digest in one.paths for one in others)
-    ]
+    found = [file for file in wanted if file.digest in pooled]
     if not found or 2 * sum(file.size for file in found) < sum(file.size for file in wanted):
         return 0
     folder = f"{work.staged}/{FOLDER}"
     os.mkdir(folder, 0o755)
     top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        lenders = list(_lenders(work))
         left = [file for file in found if not _was_lent(file, lenders, objects, top)]
-        shown = [file for file in left if file.digest in pooled]
-        _show(work, packing, bundle, shown, lambda file, whole: _give(objects, file, top, whole))
+        _show(work, packing, bundle, left, lambda file, whole: _give(objects, file, top, whole))
     finally:
         os.close(top)
     names = set(os.listdir(folder))
@@ -148,8 +140,7 @@ def _lenders(work: Work) -> Iterator[_Lender]:
         with suppress(OSError):
             if os.stat(one.files).st_dev == device and not one.apart:
                 paths = {file.digest: file.path for file in one.tree.files}
-                same = f"/{work.digest}/" in f"{one.files}/"
-                yield _Lender(one.files, one.complete, paths, same)
+                yield _Lender(one.files, one.complete, paths)
 
 
 def _seed_of(base: Base) -> Seed:
@@ -170,7 +161,7 @@ def _seed_of(base: Base) -> Seed:
 def _was_lent(file: File, lenders: Sequence[_Lender], objects: pool.Pool, top: int) -> bool:
     return any(
         (held := one.paths.get(file.digest)) is not None
-        and (not one.same or objects.is_object(file.digest, f"{one.folder}/{held}"))
+        and objects.is_object(file.digest, f"{one.folder}/{held}")
         and one.lend(file, top)
         for one in lenders
     )

@@ -1,9 +1,11 @@
 """Moving an installed release from one form to another: no download, the same identity."""
 
+from contextlib import suppress
 from typing import NamedTuple
 
+from holdall.errors import CorruptError
 from holdall.forms import seeding
-from holdall.forms.port import Base, Work
+from holdall.forms.port import Base, Whole, Work
 from holdall.forms.viewing import Views
 from holdall.journeys import bundling
 from holdall.journeys.forming import (
@@ -18,7 +20,7 @@ from holdall.journeys.forming import (
     warnings,
 )
 from holdall.journeys.host import Event, Host, Report, silent
-from holdall.journeys.installed import release_of
+from holdall.journeys.installed import known_tree, release_of
 from holdall.journeys.launching import launch_files_of
 from holdall.journeys.leaving import free_behind
 from holdall.journeys.recovery import carry_out, change, recover
@@ -81,7 +83,7 @@ def convert(
             done.append(told)
             if not told.already:
                 bring_to(host, writer, item, decision, report)
-            elif decision.reason:
+            elif decision.reason and told.after != decision.instead_of:
                 for text in warnings(host, item.ref, decision, item.record):
                     report(Event(text, loud=True))
     free_behind(host)
@@ -100,8 +102,8 @@ def _chosen(
 def _told(item: Deployment, decision: Decision) -> Converted:
     release = release_of(item)
     size = release.size if release else 0
-    after = decision.form.TRAITS.name
     already = is_as_decided(item, decision)
+    after = item.form if already else decision.form.TRAITS.name
     return Converted(str(item.ref), item.version, item.digest, item.form, after, size, already)
 
 
@@ -113,10 +115,12 @@ def bring_to(
     report: Report,
     *,
     source: ContentSource | None = None,
+    whole: Whole | None = None,
 ) -> None:
     """Lay a version down anew and put that in its place, by one rename.
 
-    Contents come from the version itself, each checked; or from `source` alone.
+    Contents come from the version itself, each checked; or from `source` alone, which mends it.
+    Where the form keeps a bundle, that is `whole`, if it is at hand.
     """
     tree, version = signed_tree(host, item)
     # what is mended takes nothing unread: versions share what is damaged
@@ -128,14 +132,14 @@ def bring_to(
             # out of a mount everything is copied, and then with progress
             lies = held.folder or held.seed
             seed = seed_of(host, item, tree, decision, views) if lies else None
-            seeds = (seed,) if seed else ()
+            seeds = (seed,) if seed else _others(host, item, decision, views)
         else:
             seeds = ()
         layup = seeding.plan(tree, seeds)
         meter = Meter(f"Converting {item.ref.id} {version}", layup.fresh_size, report)
         staged = writer.stage()
         try:
-            contents = Contents(b"", layup, source, meter)
+            contents = Contents(b"", layup, source, meter, whole=whole)
             _stage(host, item, staged, decision, contents, base=base)
         except BaseException:
             remove_tree(staged)
@@ -151,6 +155,19 @@ def bring_to(
     )
     writer.note(item.ref, note)
     carry_out(host, writer, item.ref, note, report)
+
+
+def _others(
+    host: Host, item: Deployment, decision: Decision, views: Views
+) -> tuple[seeding.Seed, ...]:
+    """Other versions of the ref whose files may be those of the new form, too."""
+    found = []
+    for other in host.catalog.deployments(item.ref) if decision.form.TRAITS.shares else ():
+        with suppress(CorruptError):
+            tree = known_tree(other) if form_of(other).TRAITS.shares else None
+            if tree and other != item and (seed := seed_of(host, other, tree, decision, views)):
+                found.append(seed)
+    return tuple(found)
 
 
 def _stage(
@@ -186,6 +203,7 @@ def _stage(
         bundles=bundling,
         base=base,
         metadata_image=release.metadata_image,
+        whole=contents.whole,
     )
     place = keep_record(decision, staged, decision.form.lay_down(work))
     for text in warnings(host, item.ref, decision, place.record):

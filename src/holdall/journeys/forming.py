@@ -45,12 +45,14 @@ ANY_FORM: Final = Wanted()
 class Decision(NamedTuple):
     """The form to lay a release down in, and what it is told.
 
-    `reason` is why it is not the one that was wanted, in a few words, or "".
+    `reason` is why it is not the one that was wanted, in a few words, or "", and `instead_of` is
+    the name of that one.
     """
 
     form: Form
     choice: Choice
     reason: str = ""
+    instead_of: str = ""
 
 
 def decide(host: Host, ref: Ref, wanted: Wanted = ANY_FORM) -> Decision:
@@ -85,15 +87,19 @@ def _or_usual(host: Host, decision: Decision) -> Decision:
     found = hindrance(means_of(host)) if hindrance else ""
     if not found:
         return decision
-    reason = f"{decision.form.TRAITS.name} cannot be read here ({found})"
-    return Decision(form_named(DEFAULT), decision.choice, reason)
+    name = decision.form.TRAITS.name
+    reason = f"{name} cannot be read here ({found})"
+    return Decision(form_named(DEFAULT), decision.choice, reason, name)
 
 
 def is_as_decided(deployment: Deployment, decision: Decision) -> bool:
-    """Whether a deployment lies in a form just as it was decided."""
+    """Whether a deployment lies in a form just as it was decided.
+
+    Or as it was wanted: it is left so where that cannot be read just now.
+    """
     record, choice = deployment.record, decision.choice
     chosen = {"kind": choice.image, **choice._asdict()}
-    return record["form"] == decision.form.TRAITS.name and all(
+    return record["form"] in {decision.form.TRAITS.name, decision.instead_of} and all(
         chosen[name] in {"", value} for name, value in record.items() if name in chosen
     )
 

@@ -30,7 +30,7 @@ from holdall.journeys.launching import launch_files_of, refusing
 from holdall.journeys.planning import Already, Direct, InstallPlan, Made, another, planned
 from holdall.journeys.recovery import carry_out, change, recover
 from holdall.journeys.shipment import Shipment, given_together
-from holdall.journeys.supply import Contents
+from holdall.journeys.supply import Contents, whole_of
 from holdall.journeys.trusting import NOTHING_DECIDED, Accepted, TrustChoice, accept
 from holdall.model.ref import Ref
 from holdall.model.release import Release
@@ -126,7 +126,7 @@ def deploy(
         accepted.keep(host.layout)
     _make_active(host, writer, plan, note, report)
     plan = _with_form(host, plan, decision, wish.wanted)
-    _bring_to_form(host, writer, plan, decision, report)
+    _bring_to_form(host, writer, plan, decision, report, arrival=shipment.target)
     keep(host.layout)
     _warn_of_runtime(host, release, report)
     return plan
@@ -142,13 +142,26 @@ def _with_form(host: Host, plan: InstallPlan, decision: Decision, wanted: Wanted
 
 
 def _bring_to_form(
-    host: Host, writer: Writer, plan: InstallPlan, decision: Decision, report: Report
+    host: Host,
+    writer: Writer,
+    plan: InstallPlan,
+    decision: Decision,
+    report: Report,
+    *,
+    arrival: Arrival | None = None,
 ) -> None:
+    """Have what was installed already as it is wanted; from its bundle where that is given."""
     if plan.converted:
         from holdall.journeys.convert import bring_to
 
+        whole = None
+        keeps = decision.form.TRAITS.whole
+        if keeps and arrival and arrival.file is not None and not arrival.is_increment:
+            opened = arrival.open()
+            whole = whole_of(arrival, opened, arrival.source(opened, host.layout.staging))
         path = host.layout.deployment(plan.ref, plan.digest)
-        bring_to(host, writer, Deployment(plan.ref, plan.digest, path), decision, report)
+        item = Deployment(plan.ref, plan.digest, path)
+        bring_to(host, writer, item, decision, report, whole=whole)
 
 
 def reactivate(

@@ -48,5 +48,5 @@ def known_tree(deployment: Deployment) -> Tree | None:
         return None
     try:
         return installed_tree(deployment, release, parsed_before=True)
-    except CorruptError:
+    except (CorruptError, OSError):
         return None

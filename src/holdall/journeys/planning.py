@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from holdall.delivery.bundle import BundleSource, Opened
 from holdall.errors import CorruptError, CutShortError, HoldallError, NotFoundError
 from holdall.forms import seeding
-from holdall.journeys import bundling
 from holdall.journeys.arrival import Arrival, Fetching
 from holdall.journeys.forming import Decision
 from holdall.journeys.host import Event, Host, Report
 from holdall.journeys.imaging import ImageSource
 from holdall.journeys.installed import known_tree
 from holdall.journeys.shipment import Shipment
-from holdall.journeys.supply import Contents, Meter, Shelf, read_size, source_of
+from holdall.journeys.supply import Contents, Meter, Shelf, read_size, source_of, whole_of
 from holdall.model.ref import Ref
 
 if TYPE_CHECKING:
@@ -99,13 +98,17 @@ class Already(NamedTuple):
 
 
 class Direct(NamedTuple):
-    """All that no installed version has comes from the full bundle of the release."""
+    """All that no installed version has comes from the full bundle of the release.
+
+    With `whole`, a form that keeps a bundle keeps that one.
+    """
 
     plan: InstallPlan
     arrival: Arrival
     decision: Decision
     opened: Opened
     layup: seeding.Layup
+    whole: bool = True
 
     @contextmanager
     def contents(self, _host: Host, staged: str, report: Report) -> Iterator[Contents]:
@@ -119,8 +122,7 @@ class Direct(NamedTuple):
             if isinstance(source, ImageSource):
                 yield Contents(section, self.layup, source, meter, parcel=source.parcel())
             else:
-                file = self.arrival.file
-                whole = bundling.whole(self.arrival.preamble, self.opened, source, file)
+                whole = whole_of(self.arrival, self.opened, source) if self.whole else None
                 yield Contents(section, self.layup, source, meter, whole=whole)
 
 
@@ -179,11 +181,11 @@ def planned(
     if shipment.increments and (made := _over_increments(host, shipment, shelf, report, spent)):
         return made
     opened = arrival.open()
-    traits = decision.form.TRAITS
-    if traits.parcel if opened.image else traits.whole:
+    whole = True
+    if arrival.remote and arrival.remote.bundle:
+        layup, whole = fetched(arrival, opened, shelf)
+    elif _keeps(decision, opened):
         layup = seeding.plan(opened.tree)
-    elif arrival.remote and arrival.remote.bundle:
-        layup = shelf.lay(opened.tree)
     else:
         seed = shelf.seed(active or older[-1]) if older else None
         layup = seeding.plan(opened.tree, (seed,) if seed else ())
@@ -194,7 +196,26 @@ def planned(
         linked=layup.linked_size,
         form=decision.form.TRAITS.name,
     )
-    return Direct(plan, arrival, decision, opened, layup)
+    return Direct(plan, arrival, decision, opened, layup, whole)
+
+
+def fetched(arrival: Arrival, opened: Opened, shelf: Shelf) -> tuple[seeding.Layup, bool]:
+    """How a bundle at a remote is laid down, and whether a form that keeps one keeps all of it.
+
+    It does unless most of what is in the frames is here: then those it lacks are fetched, and it is
+    packed anew. An image is kept as it is, in any case.
+    """
+    keeps = _keeps(shelf.decision, opened)
+    if not (keeps and opened.image):
+        layup = shelf.lay(opened.tree)
+        if not keeps or 2 * _read_size(arrival, opened, layup) < opened.stored:
+            return layup, False
+    return seeding.plan(opened.tree), True
+
+
+def _keeps(decision: Decision, opened: Opened) -> bool:
+    traits = decision.form.TRAITS
+    return traits.parcel if opened.image else traits.whole
 
 
 def another(

@@ -21,10 +21,10 @@ from holdall.errors import (
 from holdall.journeys.arrival import Arrival, Fetching, arrived, arriving
 from holdall.journeys.choosing import Chosen
 from holdall.journeys.consent import check_consent
-from holdall.journeys.forming import decide
+from holdall.journeys.forming import ANY_FORM, Wanted, decide
 from holdall.journeys.host import Event, Host, Report
 from holdall.journeys.install import Wish, deploy, reactivate
-from holdall.journeys.planning import InstallPlan
+from holdall.journeys.planning import InstallPlan, fetched
 from holdall.journeys.recovery import recover
 from holdall.journeys.route import Edge, cheapest
 from holdall.journeys.shipment import Shipment
@@ -237,14 +237,15 @@ def remote_arrival(chosen: Chosen, folder: str) -> Iterator[Arrival]:
         bundle.close()
 
 
-def exact_download(host: Host, chosen: Chosen, folder: str) -> int:
+def exact_download(host: Host, chosen: Chosen, folder: str, wanted: Wanted = ANY_FORM) -> int:
     """The bytes that are fetched of a full bundle, head and all; fetches the head into `folder`."""
     with remote_arrival(chosen, folder) as arrival:
         _check_offered(arrival, chosen)
         opened = arrival.open()
         shipment = Shipment((arrival,))
         with shipment.views:
-            layup = Shelf(host, shipment, decide(host, chosen.ref)).lay(opened.tree)
+            shelf = Shelf(host, shipment, decide(host, chosen.ref, wanted))
+            layup, _ = fetched(arrival, opened, shelf)
         frames = arrival.source(opened).frames(layup.fresh)
         return arrival.preamble.first + sum(frame.stored for frame in frames)
 

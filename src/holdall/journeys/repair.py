@@ -6,7 +6,7 @@ from typing import NamedTuple
 from holdall.errors import CorruptError, HoldallError, NotFoundError, UnsupportedError
 from holdall.forms.checking import inspect, inspect_contents, mend
 from holdall.forms.folder_source import FolderSource
-from holdall.forms.port import Form
+from holdall.forms.port import Form, Whole
 from holdall.forms.viewing import Views
 from holdall.journeys.arrival import Arrival, arriving
 from holdall.journeys.convert import bring_to
@@ -22,6 +22,7 @@ from holdall.journeys.host import Host, Report, silent
 from holdall.journeys.installed import installed_tree
 from holdall.journeys.launching import launch_files_of
 from holdall.journeys.recovery import recover
+from holdall.journeys.supply import whole_of
 from holdall.journeys.verify import signed_tree
 from holdall.model import release as releases
 from holdall.model.ref import RefPattern
@@ -42,6 +43,13 @@ class Repaired(NamedTuple):
     paths: tuple[str, ...]
 
 
+class _Given(NamedTuple):
+    """What there is to mend a version with: contents, and the `whole` bundle if that is its own."""
+
+    source: ContentSource
+    whole: Whole | None
+
+
 def repair(
     path: str, host: Host, *, only: tuple[RefPattern, ...] = (), report: Report = silent
 ) -> list[Repaired]:
@@ -56,11 +64,14 @@ def repair(
         opened = arrival.open()
         arrival.seekable_fd()
         source = arrival.source(opened, host.layout.staging)
+        given = _Given(source, None)
+        own = _Given(source, whole_of(arrival, opened, source))
         mended: list[Repaired] = []
         missing: list[str] = []
         for item in installed:
             fixed = _restore(item, _signed_parts(item, arrival))
-            again, left = _mend(host, writer, item, source)
+            this = own if item.digest == arrival.digest else given
+            again, left = _mend(host, writer, item, this)
             missing += left
             if paths := (*fixed, *again):
                 mended.append(Repaired(str(item.ref), item.version, paths))
@@ -88,7 +99,7 @@ def _installed(host: Host, arrival: Arrival, only: tuple[RefPattern, ...]) -> li
 
 
 def _mend(
-    host: Host, writer: Writer, item: Deployment, source: ContentSource
+    host: Host, writer: Writer, item: Deployment, given: _Given
 ) -> tuple[tuple[str, ...], list[str]]:
     """Mend one version's files and launch files; returns what was, and what could not be."""
     tree, _ = signed_tree(host, item)
@@ -98,22 +109,23 @@ def _mend(
         paths = set(faults)
         damaged = {file.digest for file in tree.files if file.path in paths}
         drop_damaged(host.layout.root, damaged)
-        left = mend(tree, item.files, faults, source, f"{writer.stage()}/files")
+        left = mend(tree, item.files, faults, given.source, f"{writer.stage()}/files")
     else:
-        faults, left = _lay_down_again(host, writer, item, tree, source)
+        faults, left = _lay_down_again(host, writer, item, tree, given)
     release = releases.parse(item.read("release"))
     launch = _restore(item, launch_files_of(host, release, item.digest, tree))
     return (*launch, *(path for path in faults if path not in left)), left
 
 
 def _lay_down_again(
-    host: Host, writer: Writer, item: Deployment, tree: Tree, source: ContentSource
+    host: Host, writer: Writer, item: Deployment, tree: Tree, given: _Given
 ) -> tuple[list[str], list[str]]:
     """Make a version anew whose files cannot be mended one by one.
 
     Returns what was faulty, by path or by what holds the files, and the paths that still are.
     """
     form = _form_of(item)
+    own: list[ContentSource] = []
     with Views() as views:
         if form is None:
             # no telling where its files are
@@ -121,11 +133,11 @@ def _lay_down_again(
         else:
             decision = as_it_is(item)
             paths, own = _faulty(host, item, tree, form, views)
-            source = Several([source, *own])
+        source = Several([given.source, *own])
         had = source.available(tree.contents)
         left = [file.path for file in tree.files if file.digest not in had]
         if paths and not left:
-            bring_to(host, writer, item, decision, silent, source=source)
+            bring_to(host, writer, item, decision, silent, source=source, whole=given.whole)
     return sorted(paths), left
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from holdall.delivery.bundle import BundleSource, Opened
 from holdall.forms import laying, seeding
 from holdall.forms.port import Parcel, Whole
+from holdall.journeys import bundling
 from holdall.journeys.arrival import Arrival
 from holdall.journeys.forming import Decision
 from holdall.journeys.host import Event, Host, Report
@@ -85,6 +86,13 @@ def source_of(
         if isinstance(source, ImageSource):
             stack.callback(source.close)
         yield source
+
+
+def whole_of(arrival: Arrival, opened: Opened, source: BundleSource | ImageSource) -> Whole | None:
+    """A full bundle as what a form may keep as it is; None for one with an image."""
+    if isinstance(source, ImageSource):
+        return None
+    return bundling.whole(arrival.preamble, opened, source, arrival.file)
 
 
 def read_size(opened: Opened, wanted: Collection[bytes]) -> int:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from holdall.errors import HoldallError, NotFoundError
 from holdall.journeys.choosing import Chosen, Market
 from holdall.journeys.consent import additional, allowed, in_words
-from holdall.journeys.forming import ANY_FORM, Wanted
+from holdall.journeys.forming import ANY_FORM, Wanted, decide
 from holdall.journeys.host import Event, Host, Report, silent
 from holdall.journeys.install import Wish
 from holdall.journeys.installed import release_of
@@ -128,15 +128,17 @@ def offered(request: Request, host: Host, *, report: Report = silent) -> Offered
     )
 
 
-def quote(chosen: Chosen, host: Host) -> Quote:
+def quote(chosen: Chosen, host: Host, wanted: Wanted = ANY_FORM) -> Quote:
     """What installing costs; fetches the head of a full bundle where only that tells."""
     means = means_to(host, chosen)
     active = host.catalog.active(chosen.ref)
-    wanted = chosen.release.permissions
+    permissions = chosen.release.permissions
     download = means.download
-    if not means.exact:
+    # a form that keeps bundles may have all of one fetched, to keep that
+    keeps = bool(active) and decide(host, chosen.ref, wanted).form.TRAITS.whole
+    if not means.exact or (keeps and not means.increments and not means.installed):
         with tempfile.TemporaryDirectory(prefix="holdall-") as folder:
-            download = exact_download(host, chosen, folder)
+            download = exact_download(host, chosen, folder, wanted)
     return Quote(
         ref=chosen.ref,
         version=chosen.release.version,
@@ -146,8 +148,8 @@ def quote(chosen: Chosen, host: Host) -> Quote:
         download=download,
         size=chosen.release.size,
         steps=tuple(item.size for item in means.increments),
-        may=in_words(wanted),
-        permissions=additional(allowed(active), wanted) if active else in_words(wanted),
+        may=in_words(permissions),
+        permissions=additional(allowed(active), permissions) if active else in_words(permissions),
         kind=chosen.release.kind,
         runtime=chosen.release.runtime,
         already=means.installed is not None,
@@ -271,7 +273,9 @@ def _carry_out(
             continue
         try:
             if request.dry_run:
-                outcomes[item.ref] = Outcome(item.ref, quote=quote(item.chosen, host))
+                outcomes[item.ref] = Outcome(
+                    item.ref, quote=quote(item.chosen, host, request.wanted)
+                )
                 continue
             mine = wish._replace(only_update=False) if item.is_runtime else wish
             outcomes[item.ref] = Outcome(item.ref, obtain(item.chosen, host, mine, report))
