@@ -56,6 +56,16 @@ def test_the_bundle_is_kept_as_it_is(live: Person) -> None:
     assert {path.name for path in (live.deployment / "files").iterdir()} == {".not-mounted"}
 
 
+def test_how_large_the_file_is_that_has_it_is_told(person: Person) -> None:
+    bundle = person.home / "noisy.holdall"
+    said = person.cli("install", bundle, "--form", "live").stdout
+    size = bundle.stat().st_size / 1e6
+    assert f", in one file of {size:.1f} MB." in said
+    rows = person.cli.json("convert", APP, "--form", "local-image")
+    assert isinstance(rows, list)
+    assert rows[0]["stored"] == (person.deployment / "image").stat().st_size
+
+
 def test_a_stream_is_kept_as_well(person: Person) -> None:
     bundle = person.home / "noisy.holdall"
     command = 'exec "$@" <noisy.holdall'
@@ -165,6 +175,9 @@ def test_repairing_brings_it_back(live: Person) -> None:
     flip(live.deployment / "bundle", -1000 + (live.deployment / "bundle").stat().st_size)
     live.cli("repair", live.home / "noisy.holdall")
     live.cli("verify")
+    told = live.cli.json("history", APP)
+    assert isinstance(told, list)
+    assert told[-1]["action"] == "repair"
     assert (live.deployment / "bundle").read_bytes() == (live.home / "noisy.holdall").read_bytes()
 
 

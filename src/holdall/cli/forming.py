@@ -49,6 +49,10 @@ def wanted_form(arguments: argparse.Namespace) -> Wanted:
     )
 
 
+def _stored(size: int) -> str:
+    return f", in one file of {size_of(size)}" if size else ""
+
+
 def _convert(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     from holdall.journeys.convert import convert
 
@@ -68,7 +72,7 @@ def _convert(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         f"{item.ref} {item.version} lies as {item.after} already."
         if item.already
         else f"{verb} {item.ref} {item.version} from {item.before} to {item.after}"
-        f" ({size_of(item.size)})."
+        f" ({size_of(item.size)}{_stored(item.stored)})."
         for item in results
     ]
     value = [{**item._asdict(), "dry_run": arguments.dry_run} for item in results]

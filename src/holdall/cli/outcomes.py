@@ -66,7 +66,8 @@ def _of_plan(plan: InstallPlan, *, dry_run: bool) -> Iterator[str]:
     fetched += f" from {plan.remote}" if plan.downloaded and plan.remote else ""
     form = "" if plan.form == DEFAULT else f" as {plan.form}"
     new = f"{count_of(plan.files, 'file')}, {size_of(plan.produced)} new"
-    yield f"{done} {name}{form}: {new}{read}{shared}{fetched}."
+    stored = f", in one file of {size_of(plan.stored)}" if plan.stored else ""
+    yield f"{done} {name}{form}: {new}{read}{shared}{fetched}{stored}."
     for step in plan.steps:
         yield (
             f"  {step.before} to {step.version}: {size_of(step.produced)} out of "

@@ -37,6 +37,12 @@ class Packed(NamedTuple):
     stored: int
 
 
+def check_frame_size(size: int | None) -> None:
+    """Raise UsageError for a length that no frame may have."""
+    if size is not None and not MIN_FRAME <= size <= MAX_FRAME:
+        raise UsageError(f"A frame holds between {MIN_FRAME} and {MAX_FRAME} bytes, not {size}.")
+
+
 def pack(
     tree: Tree,
     read: Read,
@@ -53,10 +59,7 @@ def pack(
 
     `report` gets the raw bytes of each frame written, which add up to `stream_size(tree)`.
     """
-    if frame_size is not None and not MIN_FRAME <= frame_size <= MAX_FRAME:
-        raise UsageError(
-            f"A frame holds between {MIN_FRAME} and {MAX_FRAME} bytes, not {frame_size}."
-        )
+    check_frame_size(frame_size)
     places: list[Place] = []
     frames: list[tuple[int, int, bytes]] = []
     pending: deque[tuple[int, Future[bytes]]] = deque()

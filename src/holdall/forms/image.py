@@ -18,6 +18,8 @@ from holdall.model.tree import Tree
 from holdall.system.means import Means
 from holdall.system.mounting import Mount
 
+_BUNDLE, _IMAGE = "bundle", "image"
+
 TRAITS = Traits(
     "image",
     "the bundle's own file with the publisher's image, read in user space",
@@ -25,8 +27,8 @@ TRAITS = Traits(
     holder="its image",
     images=True,
     parcel=True,
+    single=(_BUNDLE, _IMAGE),
 )
-_BUNDLE, _IMAGE = "bundle", "image"
 
 
 def lay_down(work: Work) -> dict[str, Any]:

@@ -67,6 +67,7 @@ TRAITS = Traits(
     whole=True,
     contents=contents,
     hindrance=_lacking,
+    single=(_BUNDLE,),
 )
 
 

@@ -11,14 +11,16 @@ from holdall.model.tree import Tree
 from holdall.system.means import Means
 from holdall.system.mounting import Mount
 
+_IMAGE = "image"
+
 TRAITS = Traits(
     "local-image",
     "a file system image made here from the verified files",
     folder=False,
     holder="its image",
     images=True,
+    single=(_IMAGE,),
 )
-_IMAGE = "image"
 
 
 def lay_down(work: Work) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Traits(NamedTuple):
     this tree. `privileged`: only root can have it mounted. `contents`: where nothing has to be
     mounted for them, those of a place that has this tree; raises NotFoundError and CorruptError.
     `hindrance`: for a form in whose place the usual one is taken, why it has to be here, or "".
+    `single`: names, of which one is the one file beside `files` that has all contents.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Traits(NamedTuple):
     vacate: Callable[[str], None] | None = None
     contents: "Callable[[Place, Tree], AbstractContextManager[ContentSource]] | None" = None
     hindrance: Callable[[Means], str] | None = None
+    single: tuple[str, ...] = ()
 
     @property
     def shares(self) -> bool:

@@ -89,6 +89,7 @@ def build(
     the one that was there.
     """
     check_output(out, (f"{folder}/holdall.toml",))
+    packing.check_frame_size(options.frame_size)
     with plain_errors(f"{folder} cannot be built"):
         manifest, scanned = read_folder(folder, options, report)
         return _write(
@@ -98,6 +99,7 @@ def build(
 
 def plan(folder: str, options: BuildOptions = DEFAULT) -> BuildPlan:
     """Read `folder` and say what `build` would pack; writes nothing."""
+    packing.check_frame_size(options.frame_size)
     with plain_errors(f"{folder} cannot be built"):
         manifest, scanned = read_folder(folder, options, silent)
         tree = scanned.tree

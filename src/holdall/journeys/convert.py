@@ -13,6 +13,7 @@ from holdall.journeys.forming import (
     Wanted,
     base_of,
     decide,
+    file_size,
     form_of,
     is_as_decided,
     keep_record,
@@ -37,7 +38,7 @@ from holdall.system.means import Means
 
 
 class Converted(NamedTuple):
-    """A version before and after; `size` of its files, in bytes.
+    """A version before and after; `size` of its files, in bytes, and of the one that has them all.
 
     With `already` it was in the form as wanted, and nothing is done.
     """
@@ -49,6 +50,7 @@ class Converted(NamedTuple):
     after: str
     size: int
     already: bool
+    stored: int = 0
 
 
 def convert(
@@ -80,12 +82,13 @@ def convert(
         for item in _chosen(host, pattern, version, every=every):
             decision = decide(host, item.ref, wanted)
             told = _told(item, decision)
-            done.append(told)
             if not told.already:
                 bring_to(host, writer, item, decision, report)
+                told = told._replace(stored=file_size(decision.form, item.path))
             elif decision.reason and told.after != decision.instead_of:
                 for text in warnings(host, item.ref, decision, item.record):
                     report(Event(text, loud=True))
+            done.append(told)
     free_behind(host)
     return done
 
@@ -123,6 +126,7 @@ def bring_to(
     Where the form keeps a bundle, that is `whole`, if it is at hand.
     """
     tree, version = signed_tree(host, item)
+    action = "repair" if source else f"convert to {decision.form.TRAITS.name}"
     # what is mended takes nothing unread: versions share what is damaged
     base = base_of(host, item.ref, decision.form) if source is None else None
     with Views() as views:
@@ -147,7 +151,7 @@ def bring_to(
     writer.replace(staged, item)
     active = host.catalog.active(item.ref)
     note = change(
-        f"convert to {decision.form.TRAITS.name}",
+        action,
         active=active.digest if active else None,
         version=version,
         show=False,

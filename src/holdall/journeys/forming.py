@@ -208,6 +208,12 @@ def _means(host: Host, *, suspect: bool) -> Means:
     return means
 
 
+def file_size(form: Form, folder: str) -> int:
+    """The size of the one file of a deployment's folder that has all contents; 0 where none has."""
+    paths = [f"{folder}/{name}" for name in form.TRAITS.single]
+    return sum(os.stat(path).st_size for path in paths if os.path.exists(path))
+
+
 def keep_record(decision: Decision, staged: str, record: dict[str, Any]) -> Place:
     """Write down how a staged release lies."""
     table = {"form": decision.form.TRAITS.name, **record}

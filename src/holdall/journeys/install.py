@@ -20,6 +20,7 @@ from holdall.journeys.forming import (
     Wanted,
     base_of,
     decide,
+    file_size,
     is_as_decided,
     keep_record,
     warnings,
@@ -232,19 +233,22 @@ def _put_by_any_way(
     spent: set[bytes] = set()
     while True:
         try:
-            _put(host, writer, delivery, note, report)
+            stored = _put(host, writer, delivery, note, report)
         except (CorruptError, NotFoundError) as error:
             delivery = another(host, shipment, delivery, spent=spent, error=error, report=report)
         else:
             if spent:
                 shipment.forget(host.layout)
-            return delivery.plan
+            return delivery.plan._replace(stored=stored)
 
 
 def _put(
     host: Host, writer: Writer, delivery: Direct | Made, note: dict[str, Any], report: Report
-) -> None:
-    """Give a new deployment its place, with a note of what is still to be done."""
+) -> int:
+    """Give a new deployment its place, with a note of what is still to be done.
+
+    Returns the size of the one file that has all of it, if one has.
+    """
     arrival, plan = delivery.arrival, delivery.plan
     with (
         _staging(writer, plan.ref) as staged,
@@ -256,7 +260,9 @@ def _put(
         notices.prepare(staged)
         writer.note(plan.ref, note)
         sync(staged)
+        stored = file_size(delivery.decision.form, staged)
         writer.publish(staged, plan.ref, plan.digest)
+    return stored
 
 
 def _make_active(

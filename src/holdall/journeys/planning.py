@@ -38,7 +38,8 @@ class InstallPlan(NamedTuple):
     `bundle` is the size of the bundle, or of all increments on the way, which are the `steps`;
     `read` is what is needed of frames and units, `produced` what is made of those, `linked` what is
     shared with older versions. Of what comes from a `remote`, `download` is what has to be fetched,
-    and `downloaded` what was. Where it was installed in another form, that is `converted`.
+    and `downloaded` what was. Where it was installed in another form, that is `converted`. `stored`
+    is the size of the one file that has it all, once that is there.
     """
 
     ref: Ref
@@ -58,6 +59,7 @@ class InstallPlan(NamedTuple):
     downloaded: int = 0
     form: str = ""
     converted: str = ""
+    stored: int = 0
 
 
 class Quote(NamedTuple):
