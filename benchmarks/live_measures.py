@@ -46,7 +46,7 @@ def visits(large: Sequence[str], largest: str) -> tuple[Visit, ...]:
         Visit(LIBRARIES, "whole", "whole again", whole, often=_OFTEN),
         Visit(LIBRARIES, "pages", "", pages, often=_OFTEN),
         Visit(LIBRARIES, "import first", "", widgets),
-        Visit(LIBRARIES, "import", "import again", widgets, habit=True),
+        Visit(LIBRARIES, "import", "import again", widgets, habit=True, often=_OFTEN),
     )
 
 

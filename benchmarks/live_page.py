@@ -33,9 +33,9 @@ _READINGS = """\
   are the first 10,000 of ansible, found folder by folder in the order of names and read one after
   another by one Python process (`benchmarks/live_reader.py`), finding included. *Sequential* are
   all files of PySide6 of a MiB or more, from end to end in pieces of a MiB; *4 KiB at random* are
-  1000 pages of the largest of them. These two are measured in four times as many rounds: whether a
-  processor sleeps that the disk's kernel thread is to run on makes each of them one of two figures,
-  for ext4 some 2 or 5 GB/s and 12 or 46 µs, whichever way is read. *Import* is
+  1000 pages of the largest of them. These two, and *import*, are measured in four times as many
+  rounds: whether a processor sleeps that the disk's kernel thread is to run on makes each of them one
+  of two figures, for ext4 some 2 or 5 GB/s and 12 or 46 µs, whichever way is read. *Import* is
   `python3 -c 'import PySide6.QtWidgets'` as a whole process, from an app whose start is known from
   the time before, as live remembers what an app reads first; *never started* is the first time.
   *Warm* is the median of three more times. The page cache then has all of it: of what came through
@@ -62,7 +62,8 @@ vouched for them. At random, decoding a whole
 frame is what a read costs, whichever way it is checked: so the frames are kept short."""
 _SHARING = """\
 Two versions that lie in one pool, both read through live, one after the other. The second should
-add no more to the page cache than it changed: growth is by cachestat(2), of the pool's files."""
+add no more to the page cache than it changed: growth is by cachestat(2), of the pool's files, and
+the median of three times."""
 _SIZES = """\
 What short frames cost a download: the bundle beside one solid archive of the same files, made by
 `zstd -19 --long=27`."""
