@@ -34,8 +34,8 @@ _READINGS = """\
   another by one Python process (`benchmarks/live_reader.py`), finding included. *Sequential* are
   all files of PySide6 of a MiB or more, from end to end in pieces of a MiB; *4 KiB at random* are
   1000 pages of the largest of them. These two, and *import*, are measured in four times as many
-  rounds: whether a processor sleeps that the disk's kernel thread is to run on makes each of them one
-  of two figures, for ext4 some 2 or 5 GB/s and 12 or 46 µs, whichever way is read. *Import* is
+  rounds: whether a processor sleeps that the disk's kernel thread is to run on makes each of them
+  one of two figures, for ext4 some 2 or 5 GB/s and 12 or 46 µs, whichever way is read. *Import* is
   `python3 -c 'import PySide6.QtWidgets'` as a whole process, from an app whose start is known from
   the time before, as live remembers what an app reads first; *never started* is the first time.
   *Warm* is the median of three more times. The page cache then has all of it: of what came through
