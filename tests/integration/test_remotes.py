@@ -454,6 +454,24 @@ def test_a_form_that_keeps_the_bundle_fetches_what_is_announced(
     user.accepts("verify")
 
 
+def test_a_damaged_bundle_does_not_keep_from_updating(
+    shop: Shop, user: Victim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for fact in ("fuse", "user_namespaces"):
+        monkeypatch.setattr(Means, fact, True)
+    user.accepts("convert", APP, "--form", "live")
+    held = next(user.root.glob(f"active/{APP}/*/*")).resolve() / "bundle"
+    with held.open("r+b") as file:
+        file.seek(-150_000, 2)
+        file.write(b"damaged")
+    new = FILES["1.0"] | {"more": random.Random(9).randbytes(5000)}
+    shop.publish(shop.bundle("9.0", files=new, options=SMALL))
+    user.accepts("update")
+    assert versions(user) == {APP: "9.0"}
+    user.accepts("remove", APP, "--version", "1.0")
+    user.accepts("verify")
+
+
 def test_what_was_installed_from_a_file_counts_too(shop: Shop, newcomer: Victim) -> None:
     shop.publish(shop.bundle("2.0"))
     other = shop.bundle("0.9", files=FILES["1.0"] | {"another": b"one"})

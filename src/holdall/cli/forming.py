@@ -3,7 +3,7 @@
 import argparse
 
 from holdall.cli.command import Command
-from holdall.cli.output import Output, size_of
+from holdall.cli.output import Output, file_of, size_of
 from holdall.errors import UsageError
 from holdall.forms.table import FORMS
 from holdall.journeys.forming import Wanted
@@ -49,10 +49,6 @@ def wanted_form(arguments: argparse.Namespace) -> Wanted:
     )
 
 
-def _stored(size: int) -> str:
-    return f", in one file of {size_of(size)}" if size else ""
-
-
 def _convert(arguments: argparse.Namespace, host: Host, out: Output) -> int:
     from holdall.journeys.convert import convert
 
@@ -72,7 +68,7 @@ def _convert(arguments: argparse.Namespace, host: Host, out: Output) -> int:
         f"{item.ref} {item.version} lies as {item.after} already."
         if item.already
         else f"{verb} {item.ref} {item.version} from {item.before} to {item.after}"
-        f" ({size_of(item.size)}{_stored(item.stored)})."
+        f" ({size_of(item.size)}{file_of(item.stored)})."
         for item in results
     ]
     value = [{**item._asdict(), "dry_run": arguments.dry_run} for item in results]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from holdall.cli.output import count_of, size_of
+from holdall.cli.output import count_of, file_of, size_of
 from holdall.forms.table import DEFAULT
 from holdall.journeys.planning import InstallPlan, Outcome, Quote
 
@@ -66,8 +66,7 @@ def _of_plan(plan: InstallPlan, *, dry_run: bool) -> Iterator[str]:
     fetched += f" from {plan.remote}" if plan.downloaded and plan.remote else ""
     form = "" if plan.form == DEFAULT else f" as {plan.form}"
     new = f"{count_of(plan.files, 'file')}, {size_of(plan.produced)} new"
-    stored = f", in one file of {size_of(plan.stored)}" if plan.stored else ""
-    yield f"{done} {name}{form}: {new}{read}{shared}{fetched}{stored}."
+    yield f"{done} {name}{form}: {new}{read}{shared}{fetched}{file_of(plan.stored)}."
     for step in plan.steps:
         yield (
             f"  {step.before} to {step.version}: {size_of(step.produced)} out of "

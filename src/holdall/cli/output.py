@@ -191,6 +191,11 @@ def size_of(count: int) -> str:
     raise AssertionError
 
 
+def file_of(size: int) -> str:
+    """How large the one file is that has it all, behind other words; "" where none has."""
+    return f", in one file of {size_of(size)}" if size else ""
+
+
 def count_of(number: int, word: str) -> str:
     """So many of what `word` names: 1 file, 2 files."""
     return f"{number} {word}{'' if number == 1 else 's'}"

@@ -15,7 +15,7 @@ LONGEST: Final = 1023
 """Frames that are remembered."""
 
 _LEAD: Final = 40 * 2**20  # bytes that are decoded ahead and were not read yet
-_STEPS: Final = 2**18
+_STEPS: Final = 2**18  # pieces of files, and frames they are in, that are looked at
 _ENCODED: Final = struct.Struct(f"<{LONGEST + 1}I")
 
 
