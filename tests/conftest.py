@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sysconfig
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,10 @@ SESSION = {
     *("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS"),
     *("XDG_CONFIG_DIRS", "XDG_DATA_DIRS"),
 }
+
+# In the background (`scripts/test &`) tests are started without it, as is then what they start.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two shared cores make any deadline a coin toss.
 settings.register_profile(

@@ -36,14 +36,19 @@ def started(
 
 @contextmanager
 def left_running(
-    deployed: Deployed, script: str = "echo up; exec sleep 60", **environment: str
+    deployed: Deployed,
+    script: str = "echo up; exec sleep 60",
+    *,
+    group: int | None = None,
+    **environment: str,
 ) -> Iterator["subprocess.Popen[str]"]:
-    """The app while it runs, once it has said that it is up."""
+    """The app while it runs, once it has said that it is up; signals as a terminal has them."""
     process = subprocess.Popen(
-        [str(deployed.stub), "-c", script],
+        ["env", "--default-signal", str(deployed.stub), "-c", script],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         text=True,
+        process_group=group,
     )
     assert process.stdout is not None
     try:
@@ -95,15 +100,8 @@ def test_ending_the_launch_process_ends_the_app(tmp_path: Path, number: int) -> 
 
 def test_a_signal_to_the_process_group_reaches_the_app_itself(tmp_path: Path) -> None:
     script = "trap 'echo bye; exit 7' INT; echo up; while :; do sleep 0.1; done"
-    process = subprocess.Popen(
-        [str(installed(tmp_path).stub), "-c", script],
-        stdout=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    )
-    assert process.stdout is not None
-    with process, process.stdout:
-        assert process.stdout.readline() == "up\n"
+    with left_running(installed(tmp_path), script, group=0) as process:
+        assert process.stdout
         (one,) = running(str(tmp_path))
         os.kill(one.pid, signal.SIGINT)
         assert process.stdout.read() == "bye\n"

@@ -171,11 +171,15 @@ def test_two_versions_have_it_in_memory_once(shared: Person) -> None:
         assert objects(shared)[NOISE].stat().st_ino == noise.stat().st_ino
         with looking(shared) as second:
             assert second("mounts")
-            forget(noise)
-            assert cached(noise) == 0
-            for looker in (first, second):
+            found = []
+            for looker in (first, second) * 2:  # twice, as kernels take pages away, too
+                forget(noise)
+                assert cached(noise) == 0
                 assert looker("read", "noise") == len(NOISE)
-                assert (looker("cached", "noise"), cached(noise)) == (0, PAGES)
+                found.append(cached(noise))
+                assert looker("cached", "noise") == 0
+            assert PAGES in found[::2]
+            assert PAGES in found[1::2]
 
 
 def test_an_increment_keeps_what_is_shared(shared: Person) -> None:
