@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from disks import disk
 from surroundings import (
     PYTHON,
     HoldallCli,
@@ -216,33 +217,12 @@ def ordinary_user(account: Account) -> Iterator[OrdinaryUser]:
 
 
 @pytest.fixture
-def ext4_loop(tmp_path: Path, require: Require) -> Iterator[Path]:
+def ext4_loop(require: Require) -> Iterator[Path]:
     """An empty, journalled ext4 of 2 GB in a loop file in memory, mounted; needs root.
 
     It has no fs-verity, and is open to every user as /tmp is.
     """
-    if os.geteuid() != 0:
-        not_here(NEEDS_ROOT)
-    with contextlib.ExitStack() as cleanup:
-        memory = tmp_path / "memory"
-        mount(cleanup, "tmpfs", memory, "-t", "tmpfs", "-o", "size=2200m")
-        image = memory / "ext4.img"
-        with image.open("wb") as file:
-            file.truncate(2 << 30)
-        subprocess.run(
-            [require("mkfs.ext4"), "-q", "-O", "has_journal", "-E", "root_owner=0:0", image],
-            check=True,
-        )
-        point = tmp_path / "ext4"
-        mount(cleanup, str(image), point, "-o", "loop")
+    require("mkfs.ext4")
+    with disk("ext4", 2 << 30, "relatime") as point:
         point.chmod(0o1777)
         yield point
-
-
-def mount(cleanup: contextlib.ExitStack, source: str, point: Path, *options: str) -> None:
-    """Mount, or end the test; unmount when ``cleanup`` is closed."""
-    point.mkdir()
-    attempt = run(["mount", *options, source, point], environment=os.environ)
-    if attempt.returncode != 0:
-        not_here(f"needs to mount: {attempt.stderr.strip()}")
-    cleanup.callback(lambda: subprocess.run(["umount", point], check=True))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from disks import unmount
 from ledger import CASE, MEASURES
 from specimen import Specimen, fingerprint, pack, write_made_up
 from stand import CASES, ROOT, USER, Case, Stand
@@ -79,7 +80,7 @@ def own_mounts() -> Iterator[None]:
             node.chmod(0o666)
             subprocess.run(["mount", "--bind", node, device], check=True)
             yield
-            subprocess.run(["umount", device], check=True)
+            subprocess.run(["umount", "--lazy", device], check=True)
         else:
             yield
 
@@ -102,7 +103,7 @@ def memory_disk(shelf: Path) -> Iterator[Path]:
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6g,mode=755", "forms", folder], check=True)
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    unmount(folder)
 
 
 @pytest.fixture(scope="session")
@@ -124,10 +125,6 @@ def grounds(memory_disk: Path, require: Require) -> Iterator[dict[str, Path]]:
             point.chmod(0o1777)
             made[kind] = point
         yield made
-
-
-def unmount(point: Path) -> None:
-    subprocess.run(["umount", point], check=True)
 
 
 @pytest.fixture

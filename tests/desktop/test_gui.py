@@ -41,14 +41,20 @@ class Screen:
     name: str
     cookie: Path
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """That of a program that looks at the display."""
+        return {**os.environ, "DISPLAY": self.name, "XAUTHORITY": str(self.cookie)}
+
     def run(self, *argv: str | Path) -> str:
-        """What a program that looks at the display prints."""
-        environment = {**os.environ, "DISPLAY": self.name, "XAUTHORITY": str(self.cookie)}
-        return expected(run(argv, environment=environment), 0).stdout
+        """What such a program prints."""
+        return expected(run(argv, environment=self.environment), 0).stdout
 
     def shot(self, window: str, path: Path) -> bytes:
-        """A picture of a window as red, green and blue of every pixel."""
-        self.run("import", "-window", window, path)
+        """A picture of a window as red, green and blue of every pixel; none while it changes."""
+        taken = run(["import", "-window", window, path], environment=self.environment)
+        if taken.returncode != 0:
+            return b""
         done = subprocess.run(["convert", path, "rgb:-"], capture_output=True, check=True)
         return done.stdout
 
@@ -184,10 +190,14 @@ def test_a_program_with_a_window_draws_and_answers_and_sees_no_host(
     )
     try:
         window = drawn_window(screen, tmp_path)
-        before = numbers(screen.shot(window, tmp_path / "before.png"))
-        # as a keyboard does: a key sent to a window is not taken by all programs
-        screen.run("xdotool", "windowfocus", "--sync", window, "key", "7")
-        awaited(lambda: numbers(screen.shot(window, tmp_path / "after.png")) != before)
+        before = awaited(lambda: numbers(screen.shot(window, tmp_path / "before.png")))
+
+        def answer() -> bool:
+            # as a keyboard does: a key sent to a window is not taken by all programs
+            screen.run("xdotool", "windowfocus", "--sync", window, "key", "7")
+            return numbers(screen.shot(window, tmp_path / "after.png")) not in {b"", before}
+
+        awaited(answer)
         assert process.poll() is None
         listed = ordinary_user.holdall("ps").stdout
         assert APP in listed
@@ -205,12 +215,11 @@ def drawn_window(screen: Screen, folder: Path) -> str:
 
     def look() -> str:
         search = ["xdotool", "search", "--onlyvisible", "--name", "^galculator$"]
-        environment = {**os.environ, "DISPLAY": screen.name, "XAUTHORITY": str(screen.cookie)}
-        found = run(search, environment=environment).stdout.split()
+        found = run(search, environment=screen.environment).stdout.split()
         for window in found:
             pixels = screen.shot(window, folder / "window.png")
             colours = {pixels[at : at + 3] for at in range(0, len(pixels), 3)}
-            bright = sum(pixels) / len(pixels)
+            bright = sum(pixels) / max(1, len(pixels))
             # buttons, letters and shades of a light theme: neither one colour nor noise
             if len(pixels) > 100 * 100 * 3 and 30 < len(colours) < 5000 and 100 < bright < 250:
                 return window

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bundles import trusting_store
+from disks import unmount
 from hostility import Victim
 from increments import Versions, make_versions
 from sample_app import Bundles, make_bundles
@@ -43,7 +44,7 @@ def small_disk(tmp_path: Path, require: Require) -> Iterator[Path]:
     subprocess.run([require("mkfs.ext4"), "-q", "-m", "0", "-b", "4096", image], check=True)
     subprocess.run(["mount", "-o", "loop", image, point], check=True)
     yield point
-    subprocess.run(["umount", point], check=True)
+    unmount(point)
 
 
 @pytest.fixture(scope="session")

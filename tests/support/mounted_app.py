@@ -77,10 +77,13 @@ class Person:
 
     @contextmanager
     def running(self) -> Iterator["subprocess.Popen[str]"]:
-        """The app by its stub, once it is up; it ends by itself when ~/end is there."""
+        """The app by its stub, once it is up; it ends by itself when ~/end is there.
+
+        Signals are as at a terminal, also where the tests run in the background.
+        """
         uid, gid = self.cli.user or (None, None)
         with subprocess.Popen(
-            [self.stub, "wait"],
+            ["env", "--default-signal", self.stub, "wait"],
             env=dict(self.cli.environment),
             user=uid,
             group=gid,
