@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from disks import unmount
 from holdall.errors import CorruptError, ProgramError, UnsupportedError
 from holdall.system import serving
 from holdall.system.means import Means
@@ -439,7 +440,7 @@ def test_the_file_system_is_known(ext4_loop: Path, tmp_path: Path, require: Requ
     assert Means(str(ext4_loop)).fs_type == "ext4"
     lacking = Means(str(ext4_loop)).lacking("root", "reflink", "subvolumes")
     assert lacking == "the store's file system shares no blocks between files"
-    image, point = tmp_path / "memory/btrfs.img", tmp_path / "bt\trfs"
+    image, point = tmp_path / "btrfs.img", tmp_path / "bt\trfs"
     with image.open("wb") as file:
         file.truncate(256 << 20)
     subprocess.run([require("mkfs.btrfs"), "-q", image], check=True)
@@ -452,7 +453,7 @@ def test_the_file_system_is_known(ext4_loop: Path, tmp_path: Path, require: Requ
         below = Means(str(point / "store"))
         assert (below.fs_type, below.subvolume_removal) == ("btrfs", True)
     finally:
-        subprocess.run(["umount", point], check=True)
+        unmount(point)
 
 
 def test_a_file_system_the_kernel_lacks_is_named_as_the_reason(
