@@ -5,6 +5,7 @@ of whoever runs it.
 """
 
 import contextlib
+import ctypes
 import os
 import pwd
 import shutil
@@ -13,6 +14,7 @@ import subprocess
 import sysconfig
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,6 +105,14 @@ def holdall_cli(isolated_home: Path) -> HoldallCli:
     return HoldallCli(PYTHON, environment_for(isolated_home))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_mounts() -> None:
+    """Mounts that only this process and its children see, of root's: tests run side by side."""
+    clone_newns = 0x20000
+    if os.geteuid() == 0 and not ctypes.CDLL(None).unshare(clone_newns):
+        subprocess.run(["mount", "--make-rslave", "/"], check=True)
+
+
 @pytest.fixture(scope="session")
 def require() -> Require:
     """A guard: ``require("bwrap")`` is its path, or the end of the test (a failure in CI)."""
@@ -183,8 +193,9 @@ def reachable_python(account: Account) -> Account:
     if starts(PYTHON, {}):
         return account
     library = account.base / "python"
-    shutil.copytree(sysconfig.get_path("purelib"), library, symlinks=True)
-    shutil.copytree(TESTS.parent / "src", library, symlinks=True, dirs_exist_ok=True)
+    own = shutil.ignore_patterns("__pycache__")  # others may be writing there
+    for source in (sysconfig.get_path("purelib"), TESTS.parent / "src"):
+        shutil.copytree(source, library, symlinks=True, dirs_exist_ok=True, ignore=own)
     subprocess.run(["chmod", "-R", "a+rX", library], check=True)
     copied = replace(account, python=PYTHON.resolve(), environment={"PYTHONPATH": str(library)})
     if not starts(copied.python, copied.environment):
@@ -193,11 +204,25 @@ def reachable_python(account: Account) -> Account:
 
 
 def end_processes(uid: int) -> None:
-    """End whatever a test left running as a throwaway account."""
+    """End whatever a test left running as a throwaway account, and wait for that."""
+    end = time.monotonic() + 60
+    while left := processes_of(uid):
+        assert time.monotonic() < end, f"processes {left} do not end"
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def processes_of(uid: int) -> list[int]:
+    """What runs as a throwaway account; not what has ended and waits to be asked how."""
+    found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if process.stat().st_uid == uid:
-                os.kill(int(process.name), signal.SIGKILL)
+            status = (process / "stat").read_text().rpartition(")")[2].split()[0]
+            if process.stat().st_uid == uid and status != "Z":
+                found.append(int(process.name))
+    return found
 
 
 @pytest.fixture

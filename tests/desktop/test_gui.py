@@ -67,7 +67,10 @@ def screen(ordinary_user: OrdinaryUser, require: Require) -> Iterator[Screen]:
     cookie = ordinary_user.home / "the cookie"
     cookie.touch(mode=0o600)
     ordinary_user.give(cookie)
-    Path("/tmp/.X11-unix").mkdir(mode=0o1777, exist_ok=True)
+    sockets = Path("/tmp/.X11-unix")
+    if not sockets.exists():
+        sockets.mkdir()
+        sockets.chmod(0o1777)
     ordinary_user.run("xauth", "-q", "-f", cookie, "add", ":0", ".", secrets.token_hex(16))
     server = subprocess.Popen(
         [

@@ -42,7 +42,11 @@ def left_running(
     group: int | None = None,
     **environment: str,
 ) -> Iterator["subprocess.Popen[str]"]:
-    """The app while it runs, once it has said that it is up; signals as a terminal has them."""
+    """The app while it runs, once it has said that it is up, and is known to; signals are as ever.
+
+    The process that holds the lease, and ends with who started it, is forked before the app is, but
+    may come to that after it.
+    """
     process = subprocess.Popen(
         ["env", "--default-signal", str(deployed.stub), "-c", script],
         env={**os.environ, **environment},
@@ -53,6 +57,7 @@ def left_running(
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "up\n"
+        assert eventually(lambda: is_leased(str(deployed.path / "lease")))
         yield process
     finally:
         process.kill()
@@ -198,9 +203,12 @@ def test_a_running_app_holds_a_lease_that_others_see(tmp_path: Path) -> None:
     assert not is_leased(lease)
     with left_running(deployed):
         assert is_leased(lease)
+        # the shell that said so becomes it
+        assert eventually(
+            lambda: [one.command for one in running(str(tmp_path))] == [("sleep", "60")]
+        )
         (one,) = running(str(tmp_path))
         assert (one.ref, one.digest) == (f"{APP}/x86_64/stable", "a" * 64)
-        assert one.command == ("sleep", "60")
         assert one.deployment == str(deployed.path)
     assert eventually(lambda: not is_leased(lease))
     assert running(str(tmp_path)) == []

@@ -69,7 +69,7 @@ class Place:
 
     def free(self) -> None:
         """Give everything back that can be."""
-        self("gc")
+        self("--wait", "60", "gc")
 
     def restart(self) -> None:
         """What a restart of the machine does to mounts."""
@@ -187,6 +187,7 @@ def test_one_whose_growing_was_cut_off_below_that_is_used(place: Place) -> None:
 def test_what_is_in_it_is_counted_with_the_app_and_the_rest_once(place: Place) -> None:
     place.install("1.0")
     place("update", place.bundles.bundle("2.0"))
+    os.sync()
     rows = {row["ref"].partition("/")[0]: row["unique"] for row in place.json("du")}
     taken = place.file.stat().st_blocks * 512
     held = sum(path.lstat().st_blocks * 512 for path in place.files.rglob("*"))

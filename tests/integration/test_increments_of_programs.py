@@ -41,7 +41,9 @@ def _source(folder: Path, machine: str, version: str) -> Path:
     argv += ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp", "--abi=cp311"]
     argv += [f"--platform=manylinux_2_{glibc}_{machine}" for glibc in (17, 28)]
     argv += [f"--platform=manylinux2014_{machine}", f"--dest={wheels}", f"lxml=={version}"]
-    subprocess.run(argv, check=True, timeout=100)
+    for attempt in range(3):  # the index may be out of reach for a moment
+        if subprocess.run(argv, check=attempt == 2, timeout=100).returncode == 0:
+            break
     (wheel,) = wheels.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "files")

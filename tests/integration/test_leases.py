@@ -44,11 +44,17 @@ class Running:
 
     def says(self) -> str:
         """What it has read of its own files since now; it would end if it could not."""
-        said = self.data / "said"
+        said, text = self.data / "said", ""
         said.unlink(missing_ok=True)
-        wait_until(lambda: said.exists() and said.read_text().endswith("\n"))
+
+        def has_said() -> bool:
+            nonlocal text
+            text = said.read_text() if said.exists() else ""
+            return text.endswith("\n")
+
+        wait_until(has_said)
         assert self.process.poll() is None
-        return said.read_text().strip()
+        return text.strip()
 
     def end(self) -> None:
         (self.data / "end").touch()

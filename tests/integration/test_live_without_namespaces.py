@@ -51,10 +51,18 @@ class Barred:
         return self(self.person.cli.python, "-m", "holdall", *words)
 
     def shell(self, script: str) -> str:
-        """What a script says, in which holdall is a function, and "mounted" lists what is."""
+        """What a script says, in which holdall is a function.
+
+        "mounted" counts what is mounted; "gone" does, too, once that is nothing or stays something.
+        """
         holdall = f'holdall() {{ {self.person.cli.python} -m holdall "$@"; }}\n'
         mounted = "mounted() { grep -c fuse.holdall /proc/self/mountinfo; }\n"
-        done = self("/bin/sh", "-c", holdall + mounted + script)
+        gone = """gone() {
+            n=0; while [ "$(mounted)" != 0 ] && [ $n -lt 600 ]; do sleep 0.1; n=$((n+1)); done
+            mounted
+        }
+        """
+        done = self("/bin/sh", "-c", holdall + mounted + gone + script)
         return done.stderr + done.stdout
 
 
@@ -87,19 +95,19 @@ def barred(live: Person, require: Require) -> Barred:
 
 def test_it_is_mounted_by_fusermount_and_is_gone_from_there_while_it_runs(barred: Barred) -> None:
     told = barred.shell(
-        f"""{STUB} wait & app=$!
+        f"""{STUB} wait >said & app=$!
         until holdall ps | grep -q {APP}; do sleep 0.05; done
         until [ "$(mounted)" = 0 ]; do sleep 0.01; done
         ls -A {barred.person.deployment}/files
         touch .local/share/holdall/data/{APP}/end
-        wait $app"""
+        wait $app; cat said"""
     )
-    assert told.splitlines() == ["up", ".not-mounted", OUTPUT.strip()]
+    assert told.splitlines() == [".not-mounted", "up", OUTPUT.strip()]
     assert eventually(barred.person.nothing_is_left)
 
 
 def test_many_start_at_once(barred: Barred) -> None:
-    told = barred.shell(f"for one in 1 2 3 4 5 6 7 8; do {STUB} & done; wait; mounted")
+    told = barred.shell(f"for one in 1 2 3 4 5 6 7 8; do {STUB} & done; wait; gone")
     assert told.count(OUTPUT) == 8
     assert told.splitlines()[-1] == "0"
     assert eventually(barred.person.nothing_is_left)
@@ -108,8 +116,8 @@ def test_many_start_at_once(barred: Barred) -> None:
 def test_what_a_killed_process_left_mounted_is_replaced(barred: Barred) -> None:
     files = barred.person.deployment / "files"
     leave = f"{barred.person.cli.python} -c '{LEAVE_BEHIND}' {files}; mounted; ls {files}"
-    told = barred.shell(f"{STUB} >once; {leave}; {STUB}; mounted")
-    assert told.splitlines()[1] == "1"
+    told = barred.shell(f"{STUB} >once; gone; {leave}; {STUB}; gone")
+    assert told.splitlines()[1:3] == ["0", "1"]
     assert told.splitlines()[-1] == "0"
     assert told.count(OUTPUT) == 1
     assert "Transport endpoint is not connected" in told
@@ -122,7 +130,7 @@ def test_what_runs_survives_its_removal(barred: Barred) -> None:
         until holdall ps | grep -q {APP}; do sleep 0.05; done
         holdall remove {APP}; holdall gc; holdall ps
         touch .local/share/holdall/data/{APP}/end
-        wait $app; mounted"""
+        wait $app; gone"""
     )
     assert "its space returns when that ends" in told
     assert "removed" in told

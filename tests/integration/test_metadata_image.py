@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from holdall.forms import erofs
 from holdall.model.tree import Directory, File, Symlink, Tree
@@ -130,7 +130,7 @@ def test_the_kernel_shows_the_tree(tmp_path: Path, shape: str) -> None:
 
 
 @pytest.mark.root
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.data_too_large])
 @given(tree=TREES)
 def test_any_tree_is_shown_as_it_is(require: Require, tree: Tree) -> None:
     with tempfile.TemporaryDirectory() as folder:

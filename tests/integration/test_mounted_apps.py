@@ -90,6 +90,8 @@ def test_everything_ends_with_the_process_that_started_it(
     mounted: Person, number: signal.Signals
 ) -> None:
     with mounted.running() as process:
+        # what ends with it is there
+        assert eventually(lambda: len(mounted.told_by_ps()) == 1)
         process.send_signal(number)
         assert process.wait(60) == -number
     assert eventually(lambda: mounted.told_by_ps() == [])
@@ -100,6 +102,7 @@ def test_an_interrupt_at_the_terminal_is_the_app_s_and_ends_the_rest_after_it(
     mounted: Person,
 ) -> None:
     with mounted.running() as process:
+        assert eventually(lambda: len(mounted.told_by_ps()) == 1)
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(60) in {9, -signal.SIGINT}
     assert eventually(lambda: mounted.told_by_ps() == [])

@@ -2,6 +2,7 @@
 
 import json
 import random
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,9 +109,10 @@ def test_a_server_without_a_repository_is_not_added(shop: Shop, newcomer: Victim
     words = ("remote", "add", "shop", f"{shop.server.address}/nowhere", "--root")
     newcomer.refuses(*words, shop.fingerprint, code=3)
     newcomer.refuses(*words, shop.station.path / "root.json", code=3)
-    with servers.serving({}) as gone:
-        address = gone.address
-    newcomer.refuses("remote", "add", "shop", address, "--root", shop.fingerprint, code=1)
+    with socket.socket() as deaf:  # its port is nobody else's meanwhile
+        deaf.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        newcomer.refuses("remote", "add", "shop", address, "--root", shop.fingerprint, code=1)
     newcomer.refuses("remote", "add", "shop", "ftp://x/y", "--root", shop.fingerprint, code=2)
     newcomer.refuses("remote", "add", "shop", "/nowhere", "--root", shop.fingerprint, code=2)
 

@@ -151,7 +151,7 @@ def test_freeze_at_a_state_that_was_good_once(
     with monkeypatch.context() as moved:
         later(moved, days=15)
         message = stays(user, "update", code=4).message
-        expiry = clock.datetime.now(clock.UTC) + clock.timedelta(days=14)
+        expiry = shop.station.now + clock.timedelta(days=14)
         assert f"nothing new since {expiry:%Y-%m-%d}" in message
         assert "freeze" in message
         stays(user, "install", APP, code=4)

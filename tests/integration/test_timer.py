@@ -119,6 +119,18 @@ def control_groups(name: str) -> Iterator[Path]:
             yield Path(before.split()[4], name)
 
 
+def take_away(group: Path, patience: float = 20) -> None:
+    """Remove a control group once what ran in it has ended."""
+    end = time.monotonic() + patience
+    while group.is_dir():
+        try:
+            group.rmdir()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+
+
 @contextmanager
 def manager(user: OrdinaryUser, require: Require) -> Iterator["subprocess.Popen[bytes]"]:
     """The user's own manager while it runs."""
@@ -142,10 +154,8 @@ def manager(user: OrdinaryUser, require: Require) -> Iterator["subprocess.Popen[
     finally:
         for group in groups:
             for folder in sorted(group.rglob("*/"), reverse=True):
-                if folder.is_dir():
-                    folder.rmdir()
-            if group.is_dir():
-                group.rmdir()
+                take_away(folder)
+            take_away(group)
 
 
 @pytest.fixture

@@ -67,19 +67,31 @@ def servers_of(folder: Path) -> list[int]:
 
 def answering(folder: Path) -> list[int]:
     """The processes that answer for a bundle from below a folder, be it removed or not."""
+    return [
+        int(process.name)
+        for process in Path("/proc").glob("[0-9]*")
+        if any(one.startswith(f"{folder}/") and "/bundle" in one for one in held_by(process))
+    ]
+
+
+def held_by(process: Path) -> list[str]:
+    """What a process (/proc/PID) has open; what it opens or closes meanwhile may be left out."""
     found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            held = {str(fd.readlink()) for fd in (process / "fd").iterdir()}
-            if any(one.startswith(f"{folder}/") and "/bundle" in one for one in held):
-                found.append(int(process.name))
+    with suppress(OSError):
+        for fd in (process / "fd").iterdir():
+            with suppress(OSError):
+                found.append(str(fd.readlink()))
     return found
 
 
 def loops_of(folder: Path) -> list[str]:
     """The loop devices whose file lies below a folder."""
-    backing = Path("/sys/block").glob("loop*/loop/backing_file")
-    return [str(path) for path in backing if path.read_text().startswith(f"{folder}/")]
+    found = []
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):  # it is detached meanwhile
+            if (file := path.read_text().strip()).startswith(f"{folder}/"):
+                found.append(file)
+    return sorted(found)
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

@@ -77,14 +77,17 @@ class Nginx:
 def serving(program: Path, folder: Path, work: Path, *, extra: str = "") -> Iterator[Nginx]:
     """nginx over ``folder``, with its own files in ``work``; ``extra`` goes into the server."""
     work.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    settings = work / "settings"
-    settings.write_text(
-        _CONFIGURATION.format(work=work, folder=folder, port=port, extra=extra), encoding="utf-8"
-    )
-    process = subprocess.Popen([program, "-c", settings, "-e", work / "errors"])
+    settings, port, process = work / "settings", 0, None
+    while process is None or not _answers(port, process):
+        assert process is None or "already in use" in (work / "errors").read_text(), "no nginx"
+        port = free_port()
+        (work / "errors").unlink(missing_ok=True)
+        settings.write_text(
+            _CONFIGURATION.format(work=work, folder=folder, port=port, extra=extra),
+            encoding="utf-8",
+        )
+        process = subprocess.Popen([program, "-c", settings, "-e", work / "errors"])
     try:
-        _wait(port, process)
         yield Nginx(f"http://127.0.0.1:{port}", work / "requests")
     finally:
         process.send_signal(signal.SIGTERM)
@@ -111,12 +114,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(port: int, process: "subprocess.Popen[bytes]") -> None:
+def _answers(port: int, process: "subprocess.Popen[bytes]") -> bool:
+    """Whether a server that was started comes to answer, instead of ending."""
     end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end:
+    while process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        if process.poll() is not None:
-            break
+            return True
+        assert time.monotonic() < end, "nginx did not start"
         time.sleep(0.02)
-    raise AssertionError("nginx did not start")
+    return False

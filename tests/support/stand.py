@@ -15,6 +15,7 @@ from typing import IO
 
 from holdall.forms.table import FORMS
 from ledger import REFUSED_TO
+from mounts import loops_of
 from specimen import Specimen, Version
 from surroundings import Finished, HoldallCli
 
@@ -142,11 +143,7 @@ class Stand:
                 for line in Path("/proc/self/mountinfo").read_text().splitlines()
                 if str(self.store) in line
             ),
-            "loops": sorted(
-                backing.read_text().strip()
-                for backing in Path("/sys/block").glob("loop*/loop/backing_file")
-                if backing.read_text().startswith(f"{self.store}/")
-            ),
+            "loops": loops_of(self.store),
         }
 
     def _names(self) -> Iterator[str]:

@@ -26,6 +26,7 @@ Components: main
 Signed-By: {keyring}
 """
 _MODULES = ("virtio_mmio", "virtio_blk")
+_RETRIES = ("-o", "Acquire::Retries=6")
 _LIMIT = 200  # seconds
 _INIT = """\
 #!/bin/busybox sh
@@ -116,11 +117,11 @@ def fetch_kernel(folder: Path) -> Kernel:
         )
         return done.stdout
 
-    apt("apt-get", "update", "-q")
+    apt("apt-get", *_RETRIES, "update", "-q")
     depends = apt("apt-cache", "depends", "linux-image-cloud-amd64")
     found = re.search(r"Depends: (linux-image-\d\S*)", depends)
     assert found, depends
-    apt("apt-get", "download", "-q", found[1])
+    apt("apt-get", *_RETRIES, "download", "-q", found[1])
     (package,) = folder.glob("linux-image-*.deb")
     subprocess.run(["dpkg-deb", "-x", package, folder / "kernel"], check=True)
     return Kernel(folder / "kernel")

@@ -157,6 +157,8 @@ class Apt:
             "Dir::Etc::preferences": self.state / "preferences",
             "Dir::Cache": self.state / "cache",
             "Debug::NoLocking": "1",
+            # For a minute: the archive may be out of reach for a moment.
+            "Acquire::Retries": "6",
             "APT::Get::Show-Upgraded": "0",
             # Root's downloads go to a folder of root's, where apt's own user has no access.
             "APT::Sandbox::User": "root",
