@@ -150,8 +150,9 @@ class World:
 @contextmanager
 def world(stand: Stand, folder: Path) -> Iterator[World]:
     cli = stand.cli
-    options = {"user": cli.user}
-    with workbench(cli.python, cli.environment, folder, *stand.options, **options) as bench:
+    # patient: processes of a command that was killed end when the disk lets them
+    options = (*stand.options, "--wait", "60")
+    with workbench(cli.python, cli.environment, folder, *options, user=cli.user) as bench:
         made = World(stand, bench)
         made.rehearse()
         yield made

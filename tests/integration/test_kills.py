@@ -211,7 +211,8 @@ def strays(store: Path) -> list[Path]:
 @contextmanager
 def world(folder: Path, bundles: Bundles) -> Iterator[World]:
     environment = environment_for(folder / "home")
-    options = ("--root", folder / "store", "--export-to", folder / "host")
+    # patient: processes of a command that was killed end when the disk lets them
+    options = ("--root", folder / "store", "--export-to", folder / "host", "--wait", "60")
     with workbench(PYTHON, environment, folder / "bench", *options) as bench:
         made = World(folder, bundles, bench)
         made.store.mkdir()
