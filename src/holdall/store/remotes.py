@@ -178,5 +178,5 @@ def read_origin(layout: Layout, ref: Ref) -> str:
 
 
 def write_origin(layout: Layout, ref: Ref, name: str) -> None:
-    """Keep it."""
-    write_atomic(layout.origin(ref), f"{name}\n".encode())
+    """Keep it, whole also after a power loss: without it nothing newer is found."""
+    write_atomic(layout.origin(ref), f"{name}\n".encode(), whole=True)

@@ -6,15 +6,13 @@ The floor outlives the app: removing an app never makes an older release accepta
 """
 
 import json
-import os
-from contextlib import suppress
 from typing import NamedTuple
 
 from holdall.errors import CorruptError
 from holdall.model.ref import Ref
 from holdall.model.release import Order, order_of
 from holdall.store.layout import Layout
-from holdall.system.files import write_atomic
+from holdall.system.files import each_child, write_atomic
 from holdall.trust import keyring
 from holdall.trust.keyring import Keyring
 
@@ -67,17 +65,17 @@ def read_floor(layout: Layout, ref: Ref) -> Floor | None:
 
 
 def write_floor(layout: Layout, ref: Ref, floor: Floor) -> None:
-    """Keep a floor."""
-    write_atomic(layout.floor(ref), json.dumps(floor._asdict(), sort_keys=True).encode() + b"\n")
+    """Keep a floor, whole also after a power loss: a torn one keeps everything out."""
+    data = json.dumps(floor._asdict(), sort_keys=True).encode() + b"\n"
+    write_atomic(layout.floor(ref), data, whole=True)
 
 
 def publisher_of(layout: Layout, app_id: str) -> str:
     """The fingerprint that signed any ref of an app before, or "" when the app is new here."""
     folder = f"{layout.root}/state/floors/{app_id}"
-    with suppress(FileNotFoundError):
-        for arch in sorted(os.listdir(folder)):
-            for branch in sorted(os.listdir(f"{folder}/{arch}")):
-                floor = read_floor(layout, Ref(app_id, arch, branch))
-                if floor and floor.publisher:
-                    return floor.publisher
+    for arch in each_child(folder):
+        for branch in each_child(f"{folder}/{arch}"):
+            floor = read_floor(layout, Ref(app_id, arch, branch))
+            if floor and floor.publisher:
+                return floor.publisher
     return ""
