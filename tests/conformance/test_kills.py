@@ -150,9 +150,7 @@ class World:
 @contextmanager
 def world(stand: Stand, folder: Path) -> Iterator[World]:
     cli = stand.cli
-    # patient: processes of a command that was killed end when the disk lets them
-    options = (*stand.options, "--wait", "60")
-    with workbench(cli.python, cli.environment, folder, *options, user=cli.user) as bench:
+    with workbench(cli.python, cli.environment, folder, *stand.options, user=cli.user) as bench:
         made = World(stand, bench)
         made.rehearse()
         yield made

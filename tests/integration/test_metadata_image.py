@@ -129,8 +129,11 @@ def test_the_kernel_shows_the_tree(tmp_path: Path, shape: str) -> None:
         assert seen(top) == wanted(SHAPES[shape])
 
 
+LARGE = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
 @pytest.mark.root
-@settings(max_examples=40, suppress_health_check=[HealthCheck.data_too_large])
+@settings(max_examples=40, suppress_health_check=LARGE)
 @given(tree=TREES)
 def test_any_tree_is_shown_as_it_is(require: Require, tree: Tree) -> None:
     with tempfile.TemporaryDirectory() as folder:

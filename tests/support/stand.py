@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import IO
 
 from holdall.forms.table import FORMS
+from holdall.system.locks import is_leased
 from ledger import REFUSED_TO
-from mounts import loops_of
+from mounts import eventually, loops_of
 from specimen import Specimen, Version
 from surroundings import Finished, HoldallCli
 
@@ -73,7 +74,8 @@ class Stand:
 
     @property
     def options(self) -> tuple[str | Path, ...]:
-        return ("--root", self.store)
+        # patient: what a command left behind to free things may hold the lock a moment
+        return ("--root", self.store, "--wait", "60")
 
     def do(self, *words: str | Path, expect: int | None = 0) -> Finished:
         """A command on this store."""
@@ -116,6 +118,10 @@ class Stand:
             start_new_session=True,
         ) as process:
             try:
+                # who holds the lease is started before the app, but may come to that after it
+                (active,) = self.store.glob(f"active/{self.specimen.app}/*/*")
+                lease = active.resolve() / "lease"
+                assert eventually(lambda: is_leased(str(lease)) or process.poll() is not None)
                 yield Guest(process)
             finally:
                 _stream(process.stdin).close()

@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -306,10 +307,11 @@ def test_what_comes_after_the_end_is_not_taken_for_the_next_answer(
 
 
 def test_a_server_that_cannot_be_reached_is_named() -> None:
-    with servers.serving({}) as server:
-        address = server.address
-    with pytest.raises(NetworkError, match=f"{address}/file cannot be had: connection refused"):
-        HttpTransport(address, timing=GENEROUS).read("file", 5)
+    with socket.socket() as deaf:  # its port is nobody else's meanwhile
+        deaf.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        with pytest.raises(NetworkError, match=f"{address}/file cannot be had: connection refused"):
+            HttpTransport(address, timing=GENEROUS).read("file", 5)
 
 
 def test_a_server_whose_name_is_not_known_is_named() -> None:
