@@ -194,13 +194,10 @@ def test_a_program_with_a_window_draws_and_answers_and_sees_no_host(
     try:
         window = drawn_window(screen, tmp_path)
         before = awaited(lambda: numbers(screen.shot(window, tmp_path / "before.png")))
-
-        def answer() -> bool:
-            # as a keyboard does: a key sent to a window is not taken by all programs
-            screen.run("xdotool", "windowfocus", "--sync", window, "key", "7")
-            return numbers(screen.shot(window, tmp_path / "after.png")) not in {b"", before}
-
-        awaited(answer)
+        # as a keyboard does: a key sent to a window is not taken by all programs
+        screen.run("xdotool", "windowfocus", "--sync", window, "key", "7")
+        shown = tmp_path / "after.png"
+        awaited(lambda: numbers(screen.shot(window, shown)) not in {b"", before})
         assert process.poll() is None
         listed = ordinary_user.holdall("ps").stdout
         assert APP in listed

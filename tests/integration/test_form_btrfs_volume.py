@@ -69,7 +69,7 @@ class Place:
 
     def free(self) -> None:
         """Give everything back that can be."""
-        self("--wait", "60", "gc")
+        self("gc")
 
     def restart(self) -> None:
         """What a restart of the machine does to mounts."""

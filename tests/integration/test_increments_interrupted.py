@@ -178,9 +178,7 @@ def test_an_interrupted_update_goes_on_where_it_was_killed(
     subprocess.run(["cp", "-a", root, begin], check=True)
     landed = resumed = 0
     environment = environment_for(isolated_home)
-    # patient: processes of a command that was killed end when the disk lets them
-    options = ("--root", root, "--wait", "60")
-    with workbench(PYTHON, environment, tmp_path / "bench", *options) as bench:
+    with workbench(PYTHON, environment, tmp_path / "bench", "--root", root) as bench:
         seconds = bench.expect(0, "update", heavy.first).seconds
         for _ in range(4 * KILLS):
             bring_back(begin, root)

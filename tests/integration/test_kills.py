@@ -221,8 +221,7 @@ def strays(store: Path) -> list[Path]:
 @contextmanager
 def world(folder: Path, bundles: Bundles) -> Iterator[World]:
     environment = environment_for(folder / "home")
-    # patient: processes of a command that was killed end when the disk lets them
-    options = ("--root", folder / "store", "--export-to", folder / "host", "--wait", "60")
+    options = ("--root", folder / "store", "--export-to", folder / "host")
     with workbench(PYTHON, environment, folder / "bench", *options) as bench:
         made = World(folder, bundles, bench)
         made.store.mkdir()

@@ -74,8 +74,7 @@ class Stand:
 
     @property
     def options(self) -> tuple[str | Path, ...]:
-        # patient: what a command left behind to free things may hold the lock a moment
-        return ("--root", self.store, "--wait", "60")
+        return ("--root", self.store)
 
     def do(self, *words: str | Path, expect: int | None = 0) -> Finished:
         """A command on this store."""
